@@ -1,0 +1,97 @@
+"""The command line: `python -m replication --help`."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from replication import paths
+from replication.errors import ReplicationError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Profile = Annotated[str, typer.Option(help="smoke, quick or paper")]
+Jobs = Annotated[int, typer.Option(help="runs side by side, a core each")]
+Datasets = Annotated[str | None, typer.Option(help="mnist, frey_face, digits; comma-separated")]
+CORES = os.cpu_count() or 1
+
+
+@app.command()
+def data() -> None:
+    """Find, download, verify and report each dataset."""
+    from replication import data
+    from replication.config import DATASETS
+
+    failures = []
+    for name in DATASETS:
+        try:
+            dataset = data.load(name)
+        except ReplicationError as error:
+            failures.append(str(error))
+            continue
+        sizes = f"{len(dataset.x_train):,} train, {len(dataset.x_test):,} test"
+        print(f"{name:10} {sizes}, {dataset.x_train.shape[1]} pixels, verified")
+    if failures:
+        raise ReplicationError("\n".join(failures))
+
+
+@app.command()
+def train(
+    profile: Profile = "quick",
+    only: Annotated[str | None, typer.Option(help="one run_id; all runs of the profile by default")] = None,
+    datasets: Datasets = None,
+    seed: int = 0,
+    jobs: Jobs = CORES,
+) -> None:
+    """Train the runs of a profile that are not complete, from their checkpoints."""
+    from replication import records
+    from replication.experiments import all_runs, settings
+
+    configs = all_runs(settings(profile, seed, datasets))
+    if only and only not in [config.run_id for config in configs]:
+        known = "\n".join(f"  {config.run_id}" for config in configs)
+        raise ReplicationError(f"Profile {profile} has no run {only}. Its runs are:\n{known}")
+    todo = [c for c in configs if only in (None, c.run_id) and not records.is_complete(c, paths.runs(profile))]
+    if todo:
+        from replication.parallel import train_all
+
+        train_all(todo, paths.runs(profile), jobs)
+    print(f"{len(todo)} runs trained; the records are in {paths.runs(profile)}")
+
+
+@app.command()
+def reproduce(profile: Profile = "quick", jobs: Jobs = CORES) -> None:
+    """Run the whole batch: data, runs, notebooks, figures, summary."""
+    from replication import batch
+
+    batch.reproduce(profile, jobs)
+
+
+@app.command()
+def notebooks() -> None:
+    """Execute the committed notebooks in place, from recorded runs."""
+    from replication import batch
+
+    os.environ["REPLICATION_RECORDED_ONLY"] = "1"
+    batch.execute_notebooks(paths.NOTEBOOKS)
+
+
+@app.command()
+def benchmark(json: Annotated[bool, typer.Option(help="print JSON instead of a table")] = False) -> None:
+    """Samples per second of this engine, of Keras fit and of a plain matrix product, in one run."""
+    from replication import benchmark
+
+    benchmark.report(as_json=json)
+
+
+def main() -> None:
+    """Run a command; what a user can act on is printed without a traceback."""
+    try:
+        app()
+    except ReplicationError as error:
+        sys.exit(f"{error}")
+
+
+if __name__ == "__main__":
+    main()

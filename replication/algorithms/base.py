@@ -1,0 +1,48 @@
+"""The contract of every algorithm: pure functions over a State of tensors, and the update that they share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from replication.config import RunConfig
+from replication.estimators import Bound
+from replication.models import Params, init_params, log_weight_prior
+
+ADAGRAD_EPSILON = 1e-8  # under the root, as in the authors' code
+
+
+class State(NamedTuple):
+    """All that a run is between two steps: no variable and no random state lives elsewhere."""
+
+    step: tf.Tensor
+    params: Params
+    sum_of_squares: Params
+
+
+class Algorithm(NamedTuple):
+    """`init(seed) -> State`; `step(state, x, seed) -> (State, Bound)` with x [M, D] and the bound's terms [M]."""
+
+    init: Callable[[tf.Tensor], State]
+    step: Callable[[State, tf.Tensor, tf.Tensor], tuple[State, Bound]]
+
+
+def init(config: RunConfig, seed: tf.Tensor) -> State:
+    """Initial parameters and an Adagrad accumulator of zeros."""
+    params = init_params(config, seed)
+    return State(tf.constant(0, tf.int64), params, tf.nest.map_structure(tf.zeros_like, params))
+
+
+def log_prior_of_minibatch(config: RunConfig, params: Params) -> tf.Tensor:
+    """(M/N) log p(theta): the prior's share in one minibatch of the MAP objective."""
+    return config.batch_size / config.n_train * log_weight_prior(params, config.weight_prior)
+
+
+def adagrad_ascent(config: RunConfig, state: State, gradient: Params) -> State:
+    """theta += stepsize * g / sqrt(sum of g^2 + epsilon) (Duchi et al. 2010); the accumulator starts from 0."""
+    total = tf.nest.map_structure(lambda s, g: s + g**2, state.sum_of_squares, gradient)
+    stepsize = tf.where(state.step < config.warm_up_steps, 0.0, config.learning_rate)
+    params = tf.nest.map_structure(
+        lambda p, g, s: p + stepsize * g * tf.math.rsqrt(s + ADAGRAD_EPSILON), state.params, gradient, total
+    )
+    return State(state.step + 1, params, total)

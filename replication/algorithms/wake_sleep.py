@@ -1,0 +1,39 @@
+"""Wake-sleep (Hinton et al. 1995) with the same encoder and decoder as AEVB.
+
+| paper | here |
+|---|---|
+| wake: the decoder learns from data and z ~ q(z given x) | the same, L samples per datapoint |
+| sleep: the encoder learns from dreams | one dream (z, x) ~ p(z) p(x given z) per datapoint, sampled (authors' code) |
+| same hyperparameters as AEVB | one Adagrad step on both phases together |
+"""
+
+import tensorflow as tf
+
+from replication import draws
+from replication.algorithms.base import State, adagrad_ascent, init, log_prior_of_minibatch
+from replication.config import RunConfig
+from replication.estimators import Bound, sgvb_b
+from replication.models import Params, decode, encode, sample_x
+
+__all__ = ["dream", "init", "step"]
+
+
+def step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> tuple[State, Bound]:
+    """Wake: ascend log p(x|z) in the decoder; sleep: ascend log q(z|x) of dreams in the encoder; x [M, D]."""
+    eps_shape = [config.n_mc_samples, config.batch_size, config.n_latent]
+    eps = draws.normal(draws.stream(seed, state.step, "eps"), eps_shape)
+    z_dream, x_dream = dream(config, state, seed)
+    encoder_asleep = tf.nest.map_structure(tf.stop_gradient, state.params.encoder)
+    with tf.GradientTape() as tape:
+        tape.watch(state.params)
+        bound = sgvb_b(Params(encoder_asleep, state.params.decoder), x, eps)
+        log_qz_given_x = encode(state.params.encoder, x_dream).log_prob(z_dream)
+        objective = tf.reduce_sum(bound.log_px_given_z) + tf.reduce_sum(log_qz_given_x)
+        objective += log_prior_of_minibatch(config, state.params)
+    return adagrad_ascent(config, state, tape.gradient(objective, state.params)), bound
+
+
+def dream(config: RunConfig, state: State, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """z ~ p(z) [M, n_latent] and x ~ p(x|z) [M, D], sampled rather than thresholded or averaged."""
+    z = draws.normal(draws.stream(seed, state.step, "dream_z"), [config.batch_size, config.n_latent])
+    return z, sample_x(decode(state.params.decoder, z), draws.stream(seed, state.step, "dream_x"))

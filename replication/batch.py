@@ -1,0 +1,101 @@
+"""`make reproduce`: data, then every run and notebook through Snakemake, then a summary of what happened."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import papermill
+
+from replication import data, paths, records, verdict
+from replication.config import RunConfig
+from replication.errors import ReplicationError, UnreachableError
+from replication.experiments import Settings, all_runs, settings
+
+FALLBACK = """
+****************************************************************************************
+  MNIST CANNOT BE REACHED: everything below uses the 8 x 8 digits that scikit-learn
+  carries. No number or figure of this batch says anything about the paper.
+****************************************************************************************
+"""
+
+
+def reachable_datasets() -> list[str]:
+    """What the batch can run on: the paper's datasets where they can be had, else the embedded digits, loudly."""
+    found = []
+    for name in ("mnist", "frey_face"):
+        try:
+            data.load(name)
+            found.append(name)
+        except UnreachableError as error:
+            print(error, file=sys.stderr)
+    if "mnist" not in found:
+        print(FALLBACK)
+        return ["digits"]
+    if "frey_face" not in found:
+        print("FREY FACE CANNOT BE REACHED: its panels are left out.")
+    return found
+
+
+def reproduce(profile: str, n_jobs: int) -> None:
+    """Run what is missing of a profile and say what ran, how long it took and where to look.
+
+    Raises ReplicationError when a job fails; what the others computed is kept.
+    """
+    start = time.monotonic()
+    chosen = settings(profile, datasets=None if profile == "smoke" else reachable_datasets())
+    folder = paths.runs(profile)
+    todo = [config for config in all_runs(chosen) if not records.is_complete(config, folder)]
+    seconds_before = {config: _seconds(config, folder) for config in todo}
+    changed = _run_snakemake(chosen, n_jobs)
+    print(f"\nProfile {profile} on {', '.join(chosen.datasets)}, {time.monotonic() - start:.0f} s.")
+    if not todo and not changed:
+        print("Nothing to do: every run and notebook was there.")
+    else:
+        seconds = sum(_seconds(config, folder) - seconds_before[config] for config in todo)
+        print(f"Trained {len(todo)} runs ({seconds:.0f} core-seconds of steps); executed {len(changed)} notebooks.")
+    _print_bounds(chosen)
+    print(f"Figures:   {paths.figures(profile)}\nNotebooks: {paths.out(profile)}\nRecords:   {folder}")
+
+
+def execute_notebooks(folder: Path) -> None:
+    """Execute the committed notebooks in place at paper scale, from recorded runs."""
+    for notebook in sorted(folder.glob("[0-9]_*.ipynb")):
+        papermill.execute_notebook(notebook, notebook, cwd=folder, progress_bar=sys.stderr.isatty())
+        content = json.loads(notebook.read_text())
+        content["metadata"].pop("papermill", None)
+        for cell in content["cells"]:
+            for key in ("papermill", "execution"):
+                cell["metadata"].pop(key, None)
+        notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        print(f"executed {notebook.relative_to(paths.ROOT)}")
+
+
+def _run_snakemake(chosen: Settings, n_jobs: int) -> list[Path]:
+    """Run the Snakefile; returns the executed notebooks that are new."""
+    out = paths.out(chosen.profile)
+    before = _notebooks(out)
+    command = [sys.executable, "-m", "snakemake", "--cores", str(n_jobs), "--keep-going", "--rerun-triggers", "mtime"]
+    command += ["--quiet", "rules", "--show-failed-logs"]
+    command += ["--config", f"profile={chosen.profile}", f"datasets={','.join(chosen.datasets)}"]
+    if subprocess.run(command, cwd=paths.ROOT).returncode:
+        raise ReplicationError(
+            f"The batch did not finish; the lines above and the logs in {out / 'logs'} say why. "
+            "What finished is kept: run the same command again to do the rest."
+        )
+    return [notebook for notebook, written in _notebooks(out).items() if before.get(notebook) != written]
+
+
+def _notebooks(folder: Path) -> dict[Path, int]:
+    return {notebook: notebook.stat().st_mtime_ns for notebook in folder.glob("*.ipynb")}
+
+
+def _seconds(config: RunConfig, folder: Path) -> float:
+    record = records.load(config, folder)
+    return record.facts["seconds"] if record else 0.0
+
+
+def _print_bounds(chosen: Settings) -> None:
+    table = verdict.final_bounds(records.curves(records.load_or_train(all_runs(chosen), chosen.profile)))
+    print(table[table["split"] == "test"].to_string(index=False, float_format="{:.1f}".format, na_rep="-"))

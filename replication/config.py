@@ -1,0 +1,111 @@
+"""One training run as a value: a frozen, validated, documented choice of everything that decides its numbers."""
+
+import hashlib
+import json
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from replication.errors import ReplicationError
+
+
+class DatasetFacts(NamedTuple):
+    """What a run needs to know of a dataset before it is loaded."""
+
+    n_train: int
+    n_pixels: int
+    likelihood: str
+
+
+DATASETS = {
+    "mnist": DatasetFacts(50_000, 784, "bernoulli"),
+    "frey_face": DatasetFacts(1565, 560, "gaussian"),
+    "digits": DatasetFacts(1500, 64, "bernoulli"),
+}
+
+
+class ConfigError(ReplicationError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class RunConfig(BaseModel):
+    """Everything that decides a run's numbers; `samples_total` alone says how far it goes.
+
+    Raises ConfigError for an unknown name, a wrong type or a value out of range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Literal["mnist", "frey_face", "digits"] = Field(description="observed variables x")
+    algorithm: Literal["aevb", "wake_sleep"] = Field(description="how encoder and decoder are learned")
+    n_latent: int = Field(gt=0, description="dimensionality of z")
+    n_hidden: int = Field(gt=0, description="tanh units in the one hidden layer of encoder and decoder")
+    samples_total: int = Field(gt=0, description="training samples to evaluate; not part of the run's identity")
+    n_train: int = Field(gt=0, description="N, the first datapoints of the training set; all of them by default")
+    estimator: Literal["sgvb_b"] = Field("sgvb_b", description="estimator of the lower bound")
+    batch_size: int = Field(100, gt=0, description="M, datapoints per minibatch")
+    n_mc_samples: int = Field(1, gt=0, description="L, samples of z per datapoint")
+    learning_rate: float = Field(0.01, gt=0, description="Adagrad's global stepsize")
+    warm_up_steps: int = Field(0, ge=0, description="first steps that only fill Adagrad's accumulator (authors' code)")
+    initialisation: Literal["paper_sd", "paper_variance", "fan_in"] = Field(
+        "paper_sd", description="N(0, 0.01) read as s.d. 0.01, as variance 0.01, or the authors' code"
+    )
+    weight_prior: float = Field(1.0, ge=0, description="precision of the Gaussian prior on weight matrices; 0 is none")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation, minibatches and noise")
+
+    def __init__(self, **settings: Any):
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            problems = [f"  {'.'.join(map(str, e['loc'])) or 'config'}: {_explain(e)}" for e in error.errors()]
+            raise ConfigError("This run cannot be configured:\n" + "\n".join(problems)) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, info: Any) -> Any:
+        is_text_field = info.field_name in ("dataset", "algorithm", "estimator", "initialisation")
+        if not is_text_field and isinstance(value, str | bool):
+            raise ValueError(f"{value!r} is not a number. YAML reads 1e-4 as text: write 1.0e-4.")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _train_on_all_by_default(cls, settings: dict) -> dict:
+        return (
+            {"n_train": DATASETS[settings["dataset"]].n_train, **settings}
+            if settings.get("dataset") in DATASETS
+            else settings
+        )
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "RunConfig":
+        available = self.facts.n_train
+        if self.n_train > available:
+            raise ValueError(f"n_train = {self.n_train}, but {self.dataset} has {available} training datapoints.")
+        return self
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """Size and likelihood of the dataset."""
+        return DATASETS[self.dataset]
+
+    @property
+    def run_id(self) -> str:
+        """Readable and unique; settings added later with a default leave existing names as they are."""
+        settings = self.model_dump(exclude_defaults=True, exclude={"samples_total"})
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+        algorithm = self.algorithm.replace("_", "-")
+        dataset = self.dataset.replace("_", "-")
+        return f"{dataset}-{algorithm}-z{self.n_latent}-h{self.n_hidden}-n{self.n_train}-s{self.seed}-{digest}"
+
+    def replace(self, **changes: Any) -> "RunConfig":
+        """The same run with some settings changed, validated anew."""
+        return RunConfig(**{**self.model_dump(), **changes})
+
+
+def _explain(error: dict) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"unknown setting; the settings are {', '.join(RunConfig.model_fields)}"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{error['msg']}, not {error['input']!r}"

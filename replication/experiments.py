@@ -1,0 +1,101 @@
+"""The paper's experiments as lists of runs: for each figure and profile, only what differs from the defaults."""
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from replication.config import DATASETS, ConfigError, RunConfig
+
+PROFILES = {
+    "smoke": "seconds, on scikit-learn's digits",
+    "quick": "every figure from scratch in minutes",
+    "paper": "the paper's full scale, resumable",
+}
+SAMPLES_FIGURE_2 = {
+    "smoke": {"digits": 200_000},
+    "quick": {"mnist": 300_000, "frey_face": 1_000_000, "digits": 300_000},
+    "paper": {"mnist": 10**8, "frey_face": 10**8, "digits": 10**7},
+}
+N_LATENT_FIGURE_2 = {"mnist": (3, 5, 10, 20, 200), "frey_face": (2, 5, 10, 20), "digits": (3, 5, 10, 20, 200)}
+N_HIDDEN = {"mnist": 500, "frey_face": 200, "digits": 100}
+
+
+class Settings(NamedTuple):
+    """What a notebook can be told: see `settings`."""
+
+    profile: str
+    seed: int
+    datasets: tuple[str, ...]
+    overrides: Mapping[str, Any]
+
+    @property
+    def figure_suffix(self) -> str:
+        """Tells figures of a changed assumption or another seed apart from the standard ones."""
+        changes = ({"seed": self.seed} if self.seed else {}) | dict(self.overrides)
+        return "".join(f"-{name}={value}" for name, value in changes.items())
+
+
+def settings(
+    profile: str, seed: int = 0, datasets: str | list[str] | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Validated settings; `datasets` as a list or comma-separated, `overrides` maps RunConfig fields to values.
+
+    Raises ConfigError for an unknown profile or dataset; a wrong override is refused when the runs are made.
+    """
+    if profile not in PROFILES:
+        raise ConfigError(f"Unknown profile {profile!r}. The profiles are {_named(PROFILES)}.")
+    if datasets is None:
+        datasets = ["digits"] if profile == "smoke" else ["mnist", "frey_face"]
+    names = tuple(name.strip() for name in datasets.split(",")) if isinstance(datasets, str) else tuple(datasets)
+    if not names or (unknown := [name for name in names if name not in DATASETS]):
+        raise ConfigError(f"Unknown dataset {unknown[0] if names else ''!r}. The datasets are {', '.join(DATASETS)}.")
+    if missing := [name for name in names if name not in SAMPLES_FIGURE_2[profile]]:
+        raise ConfigError(f"Profile {profile} does not run on {missing[0]}: choose another profile or dataset.")
+    return Settings(profile, seed, names, overrides or {})
+
+
+def settings_of_notebook(namespace: Mapping[str, Any]) -> Settings:
+    """The settings among a notebook's variables, to be called in the cell after the parameters.
+
+    papermill only warns of a parameter that the notebook does not know; here it raises ConfigError.
+    """
+    hidden = namespace["get_ipython"]().user_ns_hidden if "get_ipython" in namespace else {}
+    given = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_") and name not in hidden and not callable(value) and not isinstance(value, ModuleType)
+    }
+    if unknown := given.keys() - set(Settings._fields):
+        raise ConfigError(
+            f"Unknown notebook parameter {', '.join(sorted(unknown))}. "
+            f"The parameters are {', '.join(Settings._fields)}; to change a setting of the runs: -y 'overrides: {initialisation: fan_in}'."
+        )
+    return settings(**given)
+
+
+def figure2(settings: Settings) -> list[RunConfig]:
+    """Lower bound against training samples: AEVB and wake-sleep for each dataset and latent dimension."""
+    n_latents = {"digits": (3, 20)} if settings.profile == "smoke" else N_LATENT_FIGURE_2
+    return [
+        RunConfig(**{
+            "dataset": dataset,
+            "algorithm": algorithm,
+            "n_latent": n_latent,
+            "n_hidden": N_HIDDEN[dataset],
+            "seed": settings.seed,
+            "samples_total": SAMPLES_FIGURE_2[settings.profile][dataset],
+            **settings.overrides,
+        })
+        for dataset in settings.datasets
+        for n_latent in n_latents[dataset]
+        for algorithm in ("aevb", "wake_sleep")
+    ]  # fmt: skip
+
+
+def all_runs(settings: Settings) -> list[RunConfig]:
+    """Every run of a profile, each once."""
+    return list(dict.fromkeys(figure2(settings)))
+
+
+def _named(descriptions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({text})" for name, text in descriptions.items())

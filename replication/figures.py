@@ -1,0 +1,80 @@
+"""DataFrames in, matplotlib figures out: nothing is computed here."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+TITLES = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits (8 x 8, not MNIST)"}
+ALGORITHMS = {"aevb": ("AEVB", "#0b62a4", "0.35"), "wake_sleep": ("Wake-sleep", "#d1495b", "0.65")}
+LINE_STYLES = {"train": (0, (4, 2)), "test": "-"}
+Y_LIMITS = {"mnist": (-150, -95), "frey_face": (0, 1600)}  # the paper's axes
+X_LIMITS = (1e5, 1e8)
+
+
+def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
+    """Lower bound per datapoint [nats] against training samples; a row per dataset, a panel per latent dimension."""
+    panels = curves[["dataset", "n_latent"]].drop_duplicates()
+    datasets = list(panels["dataset"].unique())
+    n_columns = panels.groupby("dataset").size().max()
+    figure, grid = plt.subplots(
+        len(datasets),
+        n_columns,
+        figsize=(2.6 * n_columns + 0.6, 2.9 * len(datasets)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes in grid.flat:
+        axes.set_visible(False)
+    for row, dataset in zip(grid, datasets, strict=True):
+        ours = curves[curves["dataset"] == dataset]
+        for axes, n_latent in zip(row, sorted(ours["n_latent"].unique()), strict=False):
+            axes.set_visible(True)
+            _lines(axes, paper[(paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)], "value", 2, 0.8)
+            _lines(axes, ours[ours["n_latent"] == n_latent], "bound", 1, 1.6)
+            axes.set(title=f"{TITLES[dataset]}, $N_z$ = {n_latent}", xscale="log", xlim=X_LIMITS)
+            axes.set_ylim(*_y_limits(dataset, ours))
+            axes.grid(alpha=0.25, linewidth=0.5)
+        row[0].set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
+    figure.supxlabel("training samples evaluated", fontsize="medium")
+    _legend(figure, with_paper=paper["dataset"].isin(datasets).any())
+    return figure
+
+
+def _lines(axes: Axes, curves: pd.DataFrame, column: str, colour: int, width: float) -> None:
+    keys = [key for key in ("algorithm", "split", "seed") if key in curves]
+    for (algorithm, split, *_), curve in curves.groupby(keys):
+        style = {"color": ALGORITHMS[algorithm][colour], "linestyle": LINE_STYLES[split], "linewidth": width}
+        axes.plot(curve["samples_evaluated"], curve[column], **style)
+
+
+def _y_limits(dataset: str, ours: pd.DataFrame) -> tuple[float, float] | tuple[None, None]:
+    """The paper's limits, lowered where a short run of ours would end below them."""
+    if dataset not in Y_LIMITS:
+        return None, None
+    low, high = Y_LIMITS[dataset]
+    last = ours.groupby(["n_latent", "algorithm", "split"])["bound"].last()
+    return min(low, last.min() - 0.1 * (high - low)), high
+
+
+def _legend(figure: Figure, with_paper: bool) -> None:
+    handles = []
+    for source, colour, width in (("", 1, 1.6), ("paper: ", 2, 0.8))[: 1 + with_paper]:
+        for name, *colours in ALGORITHMS.values():
+            for split, line_style in LINE_STYLES.items():
+                style = {"color": colours[colour - 1], "linestyle": line_style, "linewidth": width}
+                handles.append(Line2D([], [], label=f"{source}{name} ({split})", **style))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+
+
+def save(figure: Figure, files: Iterable[Path]) -> None:
+    """Write a figure so that the same data give the same bytes."""
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context({"svg.hashsalt": "replication", "svg.fonttype": "path"}):
+            figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)

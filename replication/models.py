@@ -1,0 +1,127 @@
+"""Encoder and decoder: MLPs with one hidden tanh layer whose outputs are TFP distributions (appendix C)."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from replication import draws
+from replication.config import RunConfig
+
+tfd = tfp.distributions
+
+
+class Dense(NamedTuple):
+    """An affine layer: `w` [n_in, n_out], `b` [n_out]."""
+
+    w: tf.Tensor
+    b: tf.Tensor
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        """[..., n_in] to [..., n_out]."""
+        return tf.tensordot(inputs, self.w, axes=1) + self.b
+
+
+class Encoder(NamedTuple):
+    """The parameters phi of q(z|x)."""
+
+    hidden: Dense
+    mean: Dense
+    log_var: Dense
+
+
+class BernoulliDecoder(NamedTuple):
+    """The parameters theta of a Bernoulli p(x|z)."""
+
+    hidden: Dense
+    logits: Dense
+
+
+class GaussianDecoder(NamedTuple):
+    """The parameters theta of a Gaussian p(x|z)."""
+
+    hidden: Dense
+    mean: Dense
+    log_var: Dense
+
+
+class Params(NamedTuple):
+    """All parameters of a model."""
+
+    encoder: Encoder
+    decoder: BernoulliDecoder | GaussianDecoder
+
+
+def encode(encoder: Encoder, x: tf.Tensor) -> tfd.Distribution:
+    """q(z|x) = N(mu(x), diag sigma^2(x)) (eq. 9); x [..., D], event shape [n_latent]."""
+    h = tf.tanh(encoder.hidden(x))
+    return tfd.Independent(tfd.Normal(encoder.mean(h), tf.exp(encoder.log_var(h) / 2)), 1)
+
+
+def decode(decoder: BernoulliDecoder | GaussianDecoder, z: tf.Tensor) -> tfd.Distribution:
+    """p(x|z) (eq. 11, or eq. 12 with a sigmoid on the mean); z [..., n_latent], event shape [D].
+
+    Grey values in [0, 1] enter the Bernoulli log-likelihood as they are: x log y + (1 - x) log(1 - y).
+    """
+    h = tf.tanh(decoder.hidden(z))
+    if isinstance(decoder, BernoulliDecoder):
+        return tfd.Independent(tfd.Bernoulli(logits=decoder.logits(h)), 1)
+    return tfd.Independent(tfd.Normal(tf.sigmoid(decoder.mean(h)), tf.exp(decoder.log_var(h) / 2)), 1)
+
+
+def prior(n_latent: int) -> tfd.Distribution:
+    """p(z) = N(0, I)."""
+    return tfd.Independent(tfd.Normal(tf.zeros(n_latent), 1.0), 1)
+
+
+def log_joint(decoder: BernoulliDecoder | GaussianDecoder, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+    """log p(x, z) = log p(x|z) + log p(z) per datapoint [...], in nats."""
+    return decode(decoder, z).log_prob(x) + prior(z.shape[-1]).log_prob(z)
+
+
+def sample_x(p_x_given_z: tfd.Distribution, seed_pair: tf.Tensor) -> tf.Tensor:
+    """A draw x ~ p(x|z), shaped as the distribution; a function of the seed alone."""
+    mean = p_x_given_z.mean()
+    if isinstance(p_x_given_z.distribution, tfd.Bernoulli):
+        return tf.cast(draws.uniform(seed_pair, tf.shape(mean)) < mean, tf.float32)
+    return mean + p_x_given_z.stddev() * draws.normal(seed_pair, tf.shape(mean))
+
+
+def log_weight_prior(params: Params, precision: float) -> tf.Tensor:
+    """log p(theta, phi) up to a constant: N(0, 1/precision) on weight matrices, none on biases (authors' code)."""
+    matrices = [leaf for leaf in tf.nest.flatten(params) if leaf.shape.rank == 2]
+    return -precision * tf.add_n([tf.nn.l2_loss(w) for w in matrices])
+
+
+def init_params(config: RunConfig, seed: tf.Tensor) -> Params:
+    """Initial parameters under the reading of "N(0, 0.01)" that `config.initialisation` names."""
+    n_pixels = config.facts.n_pixels
+    encoder = {"hidden": (n_pixels, config.n_hidden)}
+    encoder |= dict.fromkeys(("mean", "log_var"), (config.n_hidden, config.n_latent))
+    decoder_type = BernoulliDecoder if config.facts.likelihood == "bernoulli" else GaussianDecoder
+    decoder = {"hidden": (config.n_latent, config.n_hidden)}
+    decoder |= dict.fromkeys(decoder_type._fields[1:], (config.n_hidden, n_pixels))
+    layers = {("encoder", name): shape for name, shape in encoder.items()}
+    layers |= {("decoder", name): shape for name, shape in decoder.items()}
+    dense = {
+        name: _init_dense(config.initialisation, name, shape, draws.stream(seed, i, "initialisation"))
+        for i, (name, shape) in enumerate(layers.items())
+    }
+    return Params(
+        Encoder(*(dense["encoder", name] for name in Encoder._fields)),
+        decoder_type(*(dense["decoder", name] for name in decoder_type._fields)),
+    )
+
+
+def _init_dense(initialisation: str, name: tuple[str, str], shape: tuple[int, int], seed_pair: tf.Tensor) -> Dense:
+    n_in, n_out = shape
+    eps = draws.normal(seed_pair, [n_in + 1, n_out])
+    w, b = eps[:-1], eps[-1]
+    if initialisation == "paper_sd":
+        return Dense(0.01 * w, 0.01 * b)
+    if initialisation == "paper_variance":
+        return Dense(0.1 * w, 0.1 * b)
+    is_decoder_output = name[0] == "decoder" and name[1] != "hidden"
+    if name == ("encoder", "log_var"):
+        return Dense(tf.zeros_like(w), tf.zeros_like(b))
+    return Dense(w / n_in**0.5, tf.zeros_like(b) if is_decoder_output else 0.01 * b)

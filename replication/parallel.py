@@ -1,0 +1,50 @@
+"""Runs side by side, one process and one core each."""
+
+import multiprocessing
+import os
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from queue import Empty, Queue
+
+from replication.config import RunConfig
+from replication.errors import ReplicationError
+from replication.progress import bar
+
+POLL_SECONDS = 1.0
+
+
+def train_all(configs: list[RunConfig], folder: Path, n_workers: int | None = None) -> None:
+    """Train every run, a run per core; one progress bar over all samples.
+
+    A run that fails leaves the others alone; raises ReplicationError with every failure at the end.
+    """
+    n_workers = min(n_workers or os.cpu_count() or 1, len(configs))
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
+        reports = manager.Queue()
+        futures = [pool.submit(_train_one, config, folder, reports) for config in configs]
+        _show(sum(config.samples_total for config in configs), futures, reports)
+    failures = [str(error) for future in futures if (error := future.exception())]
+    if failures:
+        raise ReplicationError(f"{len(failures)} of {len(configs)} runs failed:\n" + "\n".join(failures))
+
+
+def _train_one(config: RunConfig, folder: Path, reports: Queue) -> None:
+    from replication import training  # imports TensorFlow, in the worker only
+
+    training.use_one_core()
+    training.train(config, folder, lambda samples, bound: reports.put((config.run_id, samples, bound)))
+
+
+def _show(total: int, futures: list[Future], reports: Queue) -> None:
+    """Draw the bar until every run is over, a crashed worker included."""
+    samples_of = {}
+    with bar(total, "sample") as progress:
+        while not all(future.done() for future in futures):
+            try:
+                run_id, samples, bound = reports.get(timeout=POLL_SECONDS)
+            except Empty:
+                continue
+            progress.update(samples - samples_of.get(run_id, 0))
+            samples_of[run_id] = samples
+            progress.set_postfix_str(f"{sum(f.done() for f in futures)} runs done, {run_id}: {bound:.1f} nats")

@@ -1,0 +1,38 @@
+"""Every folder of the project, once."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+NOTEBOOKS = ROOT / "notebooks"
+PAPER_CURVES = DATA / "paper" / "curves.csv"
+
+
+def data_override() -> Path | None:
+    """The folder that $REPLICATION_DATA_DIR names (relative to the repository), or None."""
+    folder = os.environ.get("REPLICATION_DATA_DIR")
+    return ROOT / folder if folder else None
+
+
+def cache() -> Path:
+    """The folder for checkpoints: $REPLICATION_CACHE_DIR or the user's cache folder."""
+    folder = os.environ.get("REPLICATION_CACHE_DIR")
+    return Path(folder) if folder else platformdirs.user_cache_path("aevb-replication")
+
+
+def runs(profile: str) -> Path:
+    """The folder of a profile's records: those at paper scale are committed, the others are outputs."""
+    return DATA / "runs" if profile == "paper" else out(profile) / "runs"
+
+
+def figures(profile: str) -> Path:
+    """The folder of a profile's figures: those at paper scale lie at the top and are committed."""
+    return ROOT / "figures" if profile == "paper" else ROOT / "figures" / profile
+
+
+def out(profile: str) -> Path:
+    """The folder of a profile's executed notebooks and logs."""
+    return ROOT / "out" / profile

@@ -1,0 +1,122 @@
+"""A finished or running run on disk: `config.json` and `curve.csv` in a folder named by its run_id."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from replication import paths
+from replication.config import RunConfig
+from replication.errors import RecordError
+from replication.files import write_atomically
+
+PACKAGES = ("tensorflow", "tensorflow-probability", "numpy")
+
+
+class Record(NamedTuple):
+    """A run as recorded: the curve has one row per mark and split, bounds in nats per datapoint."""
+
+    config: RunConfig
+    curve: pd.DataFrame
+    facts: dict
+
+    @property
+    def samples_evaluated(self) -> int:
+        """How far the run has come."""
+        return int(self.curve["samples_evaluated"].max())
+
+
+def save(config: RunConfig, rows: Sequence[dict], facts: dict, folder: Path) -> Record:
+    """Write the record of a run, replacing an earlier one at once; raises RecordError when the disk refuses."""
+    curve = pd.DataFrame(rows)
+    text = curve.to_csv(index=False, float_format="%.4f")
+    facts = {**facts, **_environment(), "curve_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    content = {"run_id": config.run_id, "config": config.model_dump(), **facts}
+
+    def write(target: Path) -> None:
+        target.mkdir()
+        (target / "curve.csv").write_text(text)
+        (target / "config.json").write_text(json.dumps(content, indent=2) + "\n")
+
+    write_atomically(folder / config.run_id, write)
+    return Record(config, curve, facts)
+
+
+def load(config: RunConfig, folder: Path) -> Record | None:
+    """The record of a run up to `config.samples_total`, or None; raises RecordError for a damaged one."""
+    place = folder / config.run_id
+    if not place.exists():
+        return None
+    try:
+        facts = json.loads((place / "config.json").read_text())
+        text = (place / "curve.csv").read_text()
+    except (OSError, ValueError) as error:
+        raise RecordError(f"The record {place} is damaged ({error}). Delete the folder, then run again.") from error
+    if hashlib.sha256(text.encode()).hexdigest() != facts.get("curve_sha256"):
+        raise RecordError(
+            f"{place / 'curve.csv'} is not what the run wrote: its hash differs from the one in config.json. "
+            "Restore it from version control, or delete the folder and run again."
+        )
+    curve = pd.read_csv(place / "curve.csv")
+    return Record(config, curve[curve["samples_evaluated"] <= config.samples_total], facts)
+
+
+def is_complete(config: RunConfig, folder: Path) -> bool:
+    """Whether the record reaches `config.samples_total`."""
+    record = load(config, folder)
+    return record is not None and record.samples_evaluated >= config.samples_total
+
+
+def load_or_train(configs: list[RunConfig], profile: str) -> list[Record]:
+    """The records of a profile, after training those that are missing, a run per core.
+
+    A record that does not reach `samples_total` yet is taken as it is: `python -m replication train` extends it.
+    Raises RecordError for a missing record where $REPLICATION_RECORDED_ONLY is 1.
+    """
+    folder = paths.runs(profile)
+    missing = [config for config in configs if load(config, folder) is None]
+    if missing and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
+        raise RecordError(
+            f"REPLICATION_RECORDED_ONLY=1, but these runs have no record in {folder}:\n"
+            + "\n".join(f"  {config.run_id}" for config in missing)
+            + f"\nTrain them with `python -m replication train --profile {profile}`."
+        )
+    if missing:
+        from replication.parallel import train_all  # imports TensorFlow, which a reader of records does not need
+
+        train_all(missing, folder)
+    return [load(config, folder) for config in configs]
+
+
+def curves(records: list[Record]) -> pd.DataFrame:
+    """All curves below each other, with the columns of the configuration that tell them apart."""
+    identity = ("dataset", "algorithm", "n_latent", "n_train", "seed")
+    return pd.concat(
+        [record.curve.assign(**{name: getattr(record.config, name) for name in identity}) for record in records],
+        ignore_index=True,
+    )
+
+
+def _environment() -> dict:
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {"cpu": _cpu(), "python": platform.python_version(), "packages": versions, "commit": _commit()}
+
+
+def _cpu() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    found = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+    return found.stdout.strip() or "unknown"
