@@ -34,7 +34,7 @@ class RunConfig(BaseModel):
     Raises ConfigError for an unknown name, a wrong type or a value out of range.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: Literal["mnist", "frey_face", "digits"] = Field(description="observed variables x")
     algorithm: Literal["aevb", "wake_sleep"] = Field(description="how encoder and decoder are learned")

@@ -8,6 +8,7 @@ import hashlib
 import io
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +65,7 @@ def _load_mnist() -> Dataset:
     n_train = DATASETS["mnist"].n_train
     return Dataset(
         name="mnist",
-        x_train=_scale(images[:n_train].reshape(n_train, -1), 255),
+        x_train=_scale(images.reshape(len(images), -1)[:n_train], 255),
         x_test=_scale(x_test.reshape(len(x_test), -1), 255),
         image_shape=(28, 28),
         labels_train=labels[:n_train],
@@ -107,28 +108,40 @@ def _local_copy(dataset: str, file: str) -> Path | None:
 
 def _find_mnist(file: str) -> Path:
     if local := _local_copy("mnist", file):
-        found = hashlib.sha256(local.read_bytes()).hexdigest()
-        if found != MNIST_SHA256[file]:
-            raise _altered(local, found, MNIST_SHA256[file])
+        _verify_mnist(local)
         return local
-    return _download("mnist", [(mirror + file, file) for mirror in MNIST_MIRRORS], MNIST_SHA256[file])
+    return _download("mnist", [(mirror + file, file) for mirror in MNIST_MIRRORS], verify=_verify_mnist)
+
+
+def _verify_mnist(file: Path) -> None:
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if found != MNIST_SHA256[file.name]:
+        raise _altered(file, found, MNIST_SHA256[file.name])
 
 
 def _find_frey_face() -> Path:
     for file in FREY_FACE_MIRRORS:
         if local := _local_copy("frey_face", file):
             return local
-    return _download("frey_face", [(url, file) for file, url in FREY_FACE_MIRRORS.items()])
+    return _download("frey_face", [(url, file) for file, url in FREY_FACE_MIRRORS.items()], verify=read_frey_face)
 
 
-def _download(dataset: str, sources: list[tuple[str, str]], sha256: str | None = None) -> Path:
+def _download(dataset: str, sources: list[tuple[str, str]], verify: Callable[[Path], object]) -> Path:
+    """The first mirror's file that passes `verify`; what does not pass is removed."""
+    pooch.get_logger().setLevel("WARNING")  # it advises on hashes, which are checked here
     failures = []
     for url, file in sources:
+        print(f"downloading {url}")
         try:
             downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=DOWNLOAD_TIMEOUT_S)
-            return Path(pooch.retrieve(url, sha256, file, paths.DATA / dataset, downloader=downloader))
-        except (requests.RequestException, ValueError) as error:  # ValueError: pooch's word for a wrong hash
-            failures.append(f"  {url}: {str(error).splitlines()[0][:150]}")
+            copy = Path(pooch.retrieve(url, None, file, paths.DATA / dataset, downloader=downloader))
+            verify(copy)
+            return copy
+        except requests.RequestException as error:
+            failures.append(f"  {url}: {error.response.reason if error.response is not None else 'no connection'}")
+        except DataError as error:
+            copy.unlink()
+            failures.append(f"  {url}: {str(error).splitlines()[0]}")
         except OSError as error:
             raise DataError(
                 f"{dataset} cannot be written to {paths.DATA / dataset}: {error}. Check the folder."

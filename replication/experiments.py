@@ -1,7 +1,6 @@
 """The paper's experiments as lists of runs: for each figure and profile, only what differs from the defaults."""
 
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from replication.config import DATASETS, ConfigError, RunConfig
@@ -13,7 +12,7 @@ PROFILES = {
 }
 SAMPLES_FIGURE_2 = {
     "smoke": {"digits": 200_000},
-    "quick": {"mnist": 300_000, "frey_face": 1_000_000, "digits": 300_000},
+    "quick": {"mnist": 300_000, "frey_face": 1_000_000, "digits": 2_000_000},
     "paper": {"mnist": 10**8, "frey_face": 10**8, "digits": 10**7},
 }
 N_LATENT_FIGURE_2 = {"mnist": (3, 5, 10, 20, 200), "frey_face": (2, 5, 10, 20), "digits": (3, 5, 10, 20, 200)}
@@ -63,12 +62,13 @@ def settings_of_notebook(namespace: Mapping[str, Any]) -> Settings:
     given = {
         name: value
         for name, value in namespace.items()
-        if not name.startswith("_") and name not in hidden and not callable(value) and not isinstance(value, ModuleType)
+        if not name.startswith("_") and name not in hidden and _could_be_a_parameter(value)
     }
     if unknown := given.keys() - set(Settings._fields):
         raise ConfigError(
             f"Unknown notebook parameter {', '.join(sorted(unknown))}. "
-            f"The parameters are {', '.join(Settings._fields)}; to change a setting of the runs: -y 'overrides: {initialisation: fan_in}'."
+            f"The parameters are {', '.join(Settings._fields)}; "
+            "to change a setting of the runs: -y 'overrides: {initialisation: fan_in}'."
         )
     return settings(**given)
 
@@ -95,6 +95,15 @@ def figure2(settings: Settings) -> list[RunConfig]:
 def all_runs(settings: Settings) -> list[RunConfig]:
     """Every run of a profile, each once."""
     return list(dict.fromkeys(figure2(settings)))
+
+
+def _could_be_a_parameter(value: Any) -> bool:
+    """papermill injects text, numbers, None, and lists and dicts of these; a notebook's own results are others."""
+    if isinstance(value, dict):
+        return all(_could_be_a_parameter(item) for item in value.values())
+    if isinstance(value, list):
+        return all(_could_be_a_parameter(item) for item in value)
+    return value is None or isinstance(value, str | int | float)
 
 
 def _named(descriptions: Mapping[str, str]) -> str:

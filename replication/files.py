@@ -30,7 +30,5 @@ def write_atomically(target: Path, write: Callable[[Path], None]) -> None:
             "Free some space or make the folder writable, then run the same command again: it resumes."
         ) from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        if os.path.lexists(temporary):
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()

@@ -65,7 +65,8 @@ def decode(decoder: BernoulliDecoder | GaussianDecoder, z: tf.Tensor) -> tfd.Dis
     """
     h = tf.tanh(decoder.hidden(z))
     if isinstance(decoder, BernoulliDecoder):
-        return tfd.Independent(tfd.Bernoulli(logits=decoder.logits(h)), 1)
+        # With its default dtype, int32, it would round the grey values of a numpy array to 0.
+        return tfd.Independent(tfd.Bernoulli(logits=decoder.logits(h), dtype=tf.float32), 1)
     return tfd.Independent(tfd.Normal(tf.sigmoid(decoder.mean(h)), tf.exp(decoder.log_var(h) / 2)), 1)
 
 

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -30,10 +32,24 @@ def train_all(configs: list[RunConfig], folder: Path, n_workers: int | None = No
 
 
 def _train_one(config: RunConfig, folder: Path, reports: Queue) -> None:
-    from replication import training  # imports TensorFlow, in the worker only
+    with _quiet():
+        from replication import training  # imports TensorFlow, in the worker only
 
-    training.use_one_core()
+        training.use_one_core()
     training.train(config, folder, lambda samples, bound: reports.put((config.run_id, samples, bound)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what C++ prints: TensorFlow's greetings heed no setting and would break up the progress bar."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _show(total: int, futures: list[Future], reports: Queue) -> None:

@@ -68,11 +68,11 @@ class Engine:
         Raises DivergedError, naming the first step whose bound is not finite.
         """
         if not self.steps_per_call:  # compile outside the clock, and learn how long a step takes
-            self._run_steps(run.state, 0)
+            self.run_steps(run.state, 0)
             self.steps_per_call = 10
         n_steps = min(self.steps_per_call, target - run.step)
         start = time.perf_counter()
-        state, total, first_bad = self._run_steps(run.state, n_steps)
+        state, total, first_bad = self.run_steps(run.state, n_steps)
         total, first_bad = float(total), int(first_bad)
         seconds = time.perf_counter() - start
         if first_bad >= 0:
@@ -100,12 +100,12 @@ class Engine:
             })  # fmt: skip
         return rows
 
-    def _run_steps(self, state: algorithms.State, n_steps: int) -> tuple[algorithms.State, tf.Tensor, tf.Tensor]:
+    def run_steps(self, state: algorithms.State, n_steps: int) -> tuple[algorithms.State, tf.Tensor, tf.Tensor]:
+        """`n_steps` compiled steps: the new state, the sum of the mean bounds, the first bad step or -1."""
         return self._compiled_steps(state, self.x_train, tf.constant(n_steps, tf.int64))
 
     @tf.function(jit_compile=True)
     def _compiled_steps(self, state, x_train, n_steps):
-        """`n_steps` steps; the sum of their mean bounds; the first step with a bound that is not finite, or -1."""
         end = state.step + n_steps
 
         def body(state, total, first_bad):

@@ -46,4 +46,6 @@ def against_independent_gaussian(records: list[Record]) -> pd.DataFrame:
                 "independent Gaussian": baseline,
                 "difference": last["bound"] - baseline,
             })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        rows, columns=["dataset", "algorithm", "n_latent", "split", "bound", "independent Gaussian", "difference"]
+    )

@@ -1,0 +1,116 @@
+"""One step of each algorithm against numpy and against what the algorithm is."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from replication import algorithms, data, draws
+from replication.algorithms import wake_sleep
+from replication.algorithms.base import State, adagrad_ascent
+from replication.config import RunConfig
+from replication.models import decode
+
+SEED = tf.constant(0, tf.int64)
+
+
+def config_of(algorithm: str, **changes) -> RunConfig:
+    return RunConfig(**{
+        "dataset": "digits", "algorithm": algorithm, "n_latent": 2, "n_hidden": 8, "samples_total": 100,
+        "batch_size": 50, "initialisation": "fan_in", "weight_prior": 0.0, **changes,
+    })  # fmt: skip
+
+
+def minibatch(seed: int = 0) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(seed).random((50, 64), np.float32))
+
+
+def gradients(config: RunConfig, x: tf.Tensor, step: int = 0):
+    """The gradient of one step, read off the accumulator, which starts from zero: its root is |gradient|."""
+    algorithm = algorithms.build(config)
+    state = algorithm.init(SEED)
+    state, _ = algorithm.step(state._replace(step=tf.constant(step, tf.int64)), x, SEED)
+    return tf.nest.map_structure(lambda s: np.sqrt(s.numpy()), state.sum_of_squares)
+
+
+def test_adagrad_is_the_published_update():
+    # Against numpy over three steps: accumulator from 0, epsilon under the root, ascent.
+    config = config_of("aevb", learning_rate=0.02)
+    params = np.float32([1.0, -2.0])
+    state = State(tf.constant(0, tf.int64), tf.constant(params), tf.zeros(2))
+    total = np.zeros(2)
+    for gradient in np.float32([[3.0, 0.0], [-1.0, 1e-4], [0.5, 2.0]]):
+        state = adagrad_ascent(config, state, tf.constant(gradient))
+        total += gradient**2
+        params = params + 0.02 * gradient / np.sqrt(total + 1e-8)
+    np.testing.assert_allclose(state.params, params, rtol=1e-6)
+    assert int(state.step) == 3
+
+
+def test_warm_up_only_accumulates():
+    config = config_of("aevb", warm_up_steps=1)
+    state = State(tf.constant(0, tf.int64), tf.zeros(1), tf.zeros(1))
+    first = adagrad_ascent(config, state, tf.ones(1))
+    second = adagrad_ascent(config, first, tf.ones(1))
+    assert float(first.params[0]) == 0
+    assert float(second.params[0]) == pytest.approx(0.01 / np.sqrt(2), rel=1e-5)
+
+
+def test_aevb_climbs_its_bound():
+    # A sign error in the objective would make it fall.
+    config = config_of("aevb", learning_rate=0.05)
+    algorithm = algorithms.build(config)
+    state, x = algorithm.init(SEED), tf.constant(data.load("digits").x_train[:50])
+    step = tf.function(algorithm.step)
+    bounds = []
+    for _ in range(60):
+        state, bound = step(state, x, SEED)
+        bounds.append(float(tf.reduce_mean(bound.elbo)))
+    assert np.mean(bounds[-10:]) > np.mean(bounds[:10]) + 5
+
+
+def test_weight_prior_enters_with_weight_m_over_n():
+    # The difference of two gradients of the same step is (M/N) * precision * w.
+    config = config_of("aevb", n_train=200, weight_prior=40.0)
+    with_prior, without = gradients(config, minibatch()), gradients(config.replace(weight_prior=0.0), minibatch())
+    w = algorithms.build(config).init(SEED).params.encoder.hidden.w.numpy()
+    difference = np.abs(with_prior.encoder.hidden.w - without.encoder.hidden.w)
+    assert np.max(difference) <= 50 / 200 * 40 * np.max(np.abs(w)) * 1.001
+    np.testing.assert_allclose(with_prior.encoder.hidden.b, without.encoder.hidden.b, rtol=1e-4, atol=1e-6)
+    assert np.mean(np.isclose(difference, 10 * np.abs(w), rtol=1e-2)) > 0.2  # where both gradients have one sign
+
+
+def test_wake_phase_teaches_the_decoder_and_sleep_the_encoder():
+    # The encoder of wake-sleep never sees data: other data leave its gradient as it is, to the bit.
+    config = config_of("wake_sleep")
+    one, other = gradients(config, minibatch(0)), gradients(config, minibatch(1))
+    np.testing.assert_array_equal(one.encoder.hidden.w, other.encoder.hidden.w)
+    assert not np.allclose(one.decoder.hidden.w, other.decoder.hidden.w)
+
+
+def test_aevb_and_wake_sleep_share_the_decoder_gradient():
+    # Both climb log p(x|z) with z ~ q(z|x) in the decoder; AEVB's encoder learns from the data.
+    x = minibatch()
+    aevb, sleep = gradients(config_of("aevb"), x), gradients(config_of("wake_sleep"), x)
+    np.testing.assert_allclose(aevb.decoder.logits.w, sleep.decoder.logits.w, rtol=1e-3, atol=1e-5)
+    assert not np.allclose(aevb.encoder.hidden.w, gradients(config_of("aevb"), minibatch(1)).encoder.hidden.w)
+
+
+def test_dreams_come_from_the_model():
+    # z ~ N(0, I) and x ~ p(x|z): the mean of the dreams is the mean of the decoder at their z.
+    config = config_of("wake_sleep", batch_size=1500)
+    state = algorithms.build(config).init(SEED)
+    z, x = wake_sleep.dream(config, state, SEED)
+    assert np.abs(z.numpy().mean(axis=0)).max() < 4 / np.sqrt(1500)
+    assert z.numpy().std() == pytest.approx(1, abs=4 / np.sqrt(2 * 3000))
+    means = decode(state.params.decoder, z).mean().numpy()
+    standard_errors = np.sqrt((means * (1 - means)).sum(axis=0)) / 1500
+    assert np.abs((x.numpy() - means).mean(axis=0) / standard_errors).max() < 4.5
+
+
+def test_draws_of_different_purpose_or_step_are_independent():
+    # Two purposes on one stream would correlate minibatches with noise.
+    streams = [draws.stream(0, step, name) for step in range(3) for name in draws.STREAMS]
+    values = np.array([draws.normal(stream, [2000]) for stream in streams])
+    correlations = np.corrcoef(values) - np.eye(len(streams))
+    assert np.abs(correlations).max() < 5 / np.sqrt(2000)
+    assert len(draws.STREAMS) <= draws.MAX_STREAMS

@@ -1,0 +1,63 @@
+"""The paper's experiments as lists of runs, and what a notebook may be told."""
+
+import pytest
+
+from replication.config import ConfigError
+from replication.experiments import figure2, settings, settings_of_notebook
+
+
+def test_figure_2_has_the_papers_18_runs():
+    runs = figure2(settings("paper"))
+    assert len({run.run_id for run in runs}) == 18
+    panels = {(run.dataset, run.n_latent) for run in runs}
+    assert panels == {("mnist", n) for n in (3, 5, 10, 20, 200)} | {("frey_face", n) for n in (2, 5, 10, 20)}
+    assert {run.n_hidden for run in runs if run.dataset == "mnist"} == {500}
+    assert {run.n_hidden for run in runs if run.dataset == "frey_face"} == {200}
+    assert all(run.samples_total == 1e8 and run.batch_size == 100 for run in runs)
+
+
+def test_profiles_share_runs_and_differ_in_length():
+    # So that a paper-scale run continues a quick one.
+    quick, paper = figure2(settings("quick")), figure2(settings("paper"))
+    assert [run.run_id for run in quick] == [run.run_id for run in paper]
+    assert {run.samples_total for run in quick} == {300_000, 1_000_000}
+
+
+def test_overrides_reach_every_run_and_the_figures_name():
+    chosen = settings("quick", seed=3, overrides={"initialisation": "fan_in"})
+    assert all(run.initialisation == "fan_in" and run.seed == 3 for run in figure2(chosen))
+    assert chosen.figure_suffix == "-seed=3-initialisation=fan_in"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"profile": "fast"}, "Unknown profile 'fast'.*smoke.*quick.*paper"),
+        ({"profile": "quick", "datasets": "mnist,cifar"}, "Unknown dataset 'cifar'.*mnist, frey_face, digits"),
+        ({"profile": "quick", "datasets": []}, "Unknown dataset"),
+        ({"profile": "smoke", "datasets": "mnist"}, "does not run on mnist"),
+    ],
+)
+def test_wrong_settings_list_the_right_ones(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        settings(**arguments)
+
+
+def test_wrong_override_is_refused_when_the_runs_are_made():
+    with pytest.raises(ConfigError, match=r"write 1\.0e-4"):
+        figure2(settings("quick", overrides={"learning_rate": "1e-4"}))
+
+
+def test_unknown_notebook_parameter_is_an_error():
+    # papermill only warns, and the notebook would run with the default.
+    namespace = {"profile": "smoke", "seed": 0, "datasets": None, "overrides": {}, "pytest": pytest}
+    assert settings_of_notebook(namespace).datasets == ("digits",)
+    with pytest.raises(ConfigError, match=r"Unknown notebook parameter profil\b.*profile, seed, datasets, overrides"):
+        settings_of_notebook({**namespace, "profil": "quick"})
+
+
+def test_notebook_cells_may_be_run_twice():
+    # The second time, the notebook's own results are among its variables.
+    chosen = settings("smoke")
+    namespace = {"profile": "smoke", "settings": chosen, "runs": figure2(chosen)}
+    assert settings_of_notebook(namespace) == chosen

@@ -1,0 +1,72 @@
+"""What figure 2 draws are the numbers that it is given, in the paper's layout."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("agg")
+
+from replication import figures, reference
+from replication.experiments import N_LATENT_FIGURE_2
+
+
+@pytest.fixture
+def curves() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"dataset": dataset, "n_latent": n, "algorithm": algorithm, "split": split, "seed": 0, "samples_evaluated": s,
+         "bound": (-120 if dataset == "mnist" else 800) + rng.normal()}
+        for dataset in ("mnist", "frey_face") for n in N_LATENT_FIGURE_2[dataset]
+        for algorithm in ("aevb", "wake_sleep") for split in ("train", "test") for s in (1e5, 1e6, 1e7)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def visible(figure) -> list:
+    return [axes for axes in figure.axes if axes.get_visible()]
+
+
+def test_layout_is_the_papers(curves):
+    panels = visible(figures.figure2(curves, reference.load(2)))
+    titles = [axes.get_title() for axes in panels]
+    assert titles == [f"MNIST, $N_z$ = {n}" for n in (3, 5, 10, 20, 200)] + [
+        f"Frey Face, $N_z$ = {n}" for n in (2, 5, 10, 20)
+    ]
+    assert all(axes.get_xscale() == "log" and axes.get_xlim() == (1e5, 1e8) for axes in panels)
+    assert {axes.get_ylim() for axes in panels} == {(-150, -95), (0, 1600)}
+
+
+def test_every_plotted_line_is_a_curve_of_ours_or_the_papers(curves):
+    # Fails if a panel shows another panel's data or drops a split.
+    paper = reference.load(2)
+    for axes, (dataset, n) in zip(
+        visible(figures.figure2(curves, paper)),
+        [("mnist", n) for n in (3, 5, 10, 20, 200)] + [("frey_face", n) for n in (2, 5, 10, 20)],
+        strict=True,
+    ):
+        drawn = {tuple(line.get_ydata()) for line in axes.lines}
+        expected = set()
+        for table, column in ((curves, "bound"), (paper, "value")):
+            panel = table[(table["dataset"] == dataset) & (table["n_latent"] == n)]
+            expected |= {tuple(curve[column]) for _, curve in panel.groupby(["algorithm", "split"])}
+        assert drawn == expected and len(drawn) == 8
+
+
+def test_short_run_stays_visible(curves):
+    low = curves.assign(bound=curves["bound"] - 80)
+    assert visible(figures.figure2(low, reference.load(2)))[0].get_ylim()[0] < -200
+
+
+def test_fallback_digits_are_labelled(curves):
+    digits = curves[curves["dataset"] == "mnist"].assign(dataset="digits")
+    panels = visible(figures.figure2(digits, reference.load(2)))
+    assert all("not MNIST" in axes.get_title() for axes in panels)
+    assert all(len(axes.lines) == 4 for axes in panels), "the paper's curves have no place on other data"
+
+
+def test_same_data_give_the_same_bytes(curves, tmp_path):
+    # Otherwise every execution of a notebook would change the committed figure.
+    for name in ("one.svg", "two.svg"):
+        figures.save(figures.figure2(curves, reference.load(2)), [tmp_path / name])
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()

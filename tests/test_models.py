@@ -1,0 +1,109 @@
+"""Encoder and decoder are the distributions of appendix C; scipy and numpy are the oracles."""
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+
+from replication import draws, models
+from replication.config import RunConfig
+
+
+def params_of(dataset: str, initialisation: str = "fan_in", n_latent: int = 3) -> models.Params:
+    config = RunConfig(
+        dataset=dataset,
+        algorithm="aevb",
+        n_latent=n_latent,
+        n_hidden=50,
+        samples_total=1,
+        initialisation=initialisation,
+    )
+    return models.init_params(config, tf.constant(1, tf.int64))
+
+
+def numpy_layer(layer: models.Dense, x: np.ndarray) -> np.ndarray:
+    return x @ layer.w.numpy().astype(float) + layer.b.numpy()
+
+
+def test_encoder_is_a_diagonal_gaussian():
+    # Fails if sigma were read as a variance, or a layer were left out.
+    encoder = params_of("digits", "paper_variance").encoder
+    x = np.random.default_rng(0).random((5, 64), np.float32)
+    q = models.encode(encoder, x)
+    h = np.tanh(numpy_layer(encoder.hidden, x))
+    np.testing.assert_allclose(q.mean(), numpy_layer(encoder.mean, h), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(q.stddev(), np.exp(numpy_layer(encoder.log_var, h) / 2), rtol=1e-4)
+
+
+def test_bernoulli_likelihood_takes_grey_values():
+    # log p = x log y + (1 - x) log(1 - y) also between 0 and 1, as the paper's MNIST needs.
+    decoder = params_of("digits").decoder
+    z, x = np.float32([[0.3, -1.0, 2.0]]), np.random.default_rng(0).random((1, 64), np.float32)
+    y = scipy.special.expit(numpy_layer(decoder.logits, np.tanh(numpy_layer(decoder.hidden, z))))
+    oracle = np.sum(scipy.special.xlogy(x, y) + scipy.special.xlog1py(1 - x, -y))
+    assert float(models.decode(decoder, z).log_prob(x)[0]) == pytest.approx(oracle, rel=1e-5)
+
+
+def test_gaussian_likelihood_has_a_sigmoid_mean():
+    decoder = params_of("frey_face").decoder
+    z, x = np.float32([[0.3, -1.0, 2.0]]), np.random.default_rng(0).random((1, 560), np.float32)
+    h = np.tanh(numpy_layer(decoder.hidden, z))
+    mean, stddev = scipy.special.expit(numpy_layer(decoder.mean, h)), np.exp(numpy_layer(decoder.log_var, h) / 2)
+    oracle = scipy.stats.norm.logpdf(x, mean, stddev).sum()
+    assert float(models.decode(decoder, z).log_prob(x)[0]) == pytest.approx(oracle, rel=1e-5)
+
+
+def test_log_joint_adds_the_prior():
+    decoder = params_of("digits").decoder
+    z, x = np.float32([[0.3, -1.0, 2.0]]), np.random.default_rng(0).random((1, 64), np.float32)
+    oracle = float(models.decode(decoder, z).log_prob(x)[0]) + scipy.stats.norm.logpdf(z).sum()
+    assert float(models.log_joint(decoder, x, z)[0]) == pytest.approx(oracle, rel=1e-5)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "frey_face"])
+def test_dreams_have_the_likelihoods_moments(dataset):
+    # Thresholded or averaged dreams would have the mean but no variance of p(x|z).
+    decoder, n = params_of(dataset).decoder, 4000
+    p = models.decode(decoder, tf.repeat(tf.constant([[0.3, -1.0, 2.0]]), n, axis=0))
+    x = models.sample_x(p, draws.stream(0, 0, "dream_x")).numpy()
+    mean, variance = p.mean()[0].numpy(), p.variance()[0].numpy()
+    z_scores = (x.mean(axis=0) - mean) / np.sqrt(variance / n)
+    assert np.abs(z_scores).max() < 5
+    assert np.mean(x.var(axis=0) / variance) == pytest.approx(1, abs=0.02)
+    if dataset == "digits":
+        assert set(np.unique(x)) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(("initialisation", "stddev"), [("paper_sd", 0.01), ("paper_variance", 0.1)])
+def test_paper_initialisations_draw_everything_alike(initialisation, stddev):
+    leaves = np.concatenate([leaf.numpy().ravel() for leaf in tf.nest.flatten(params_of("digits", initialisation))])
+    n = len(leaves)
+    assert leaves.std() == pytest.approx(stddev, abs=4 * stddev / np.sqrt(2 * n))
+    assert abs(leaves.mean()) < 4 * stddev / np.sqrt(n)
+
+
+def test_authors_initialisation_scales_with_fan_in_and_zeroes_some():
+    params = params_of("frey_face", "fan_in")
+    assert params.encoder.hidden.w.numpy().std() == pytest.approx(560**-0.5, rel=0.03)
+    assert params.decoder.mean.w.numpy().std() == pytest.approx(50**-0.5, rel=0.03)
+    assert params.encoder.hidden.b.numpy().std() == pytest.approx(0.01, rel=0.5)
+    zeros = [*params.encoder.log_var, params.decoder.mean.b, params.decoder.log_var.b]
+    assert all(np.all(leaf.numpy() == 0) for leaf in zeros)
+
+
+def test_no_two_layers_share_their_numbers():
+    # They would if the seed of a layer did not depend on its place.
+    encoder = params_of("digits", "paper_sd").encoder
+    assert not np.allclose(encoder.mean.w, encoder.log_var.w)
+
+
+def test_weight_prior_is_on_matrices_only():
+    # Its gradient is -precision * w; biases are free (authors' code).
+    params = params_of("digits", "paper_variance")
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        log_prior = models.log_weight_prior(params, precision=2.0)
+    gradient = tape.gradient(log_prior, params, unconnected_gradients="zero")
+    np.testing.assert_allclose(gradient.decoder.hidden.w, -2 * params.decoder.hidden.w, rtol=1e-5)
+    assert not np.any(gradient.decoder.hidden.b.numpy())

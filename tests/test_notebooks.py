@@ -1,0 +1,71 @@
+"""Notebooks are short, stored with their outputs, and run end to end through papermill."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from replication import paths
+
+NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def test_cells_are_short_and_introduced(notebook):
+    for before, cell in zip([None, *notebook.cells], notebook.cells, strict=False):
+        if cell.cell_type == "code":
+            assert cell.source.count("\n") < 20
+            assert before is not None and before.cell_type == "markdown", "a sentence before each code cell"
+
+
+def test_parameters_are_tagged_and_published_at_paper_scale(notebook):
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1 and 'profile = "paper"' in tagged[0].source
+
+
+def test_stored_outputs_are_complete_and_without_errors(notebook):
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    outputs = [output for cell in code for output in cell.outputs]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert outputs and all(output.output_type != "error" for output in outputs)
+    assert "papermill" not in notebook.metadata
+    assert str(paths.ROOT) not in json.dumps(notebook), "an output names a folder of the machine that made it"
+
+
+def papermill(notebook: str, output: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "papermill", str(paths.NOTEBOOKS / notebook), str(output), *arguments]
+    environment = {**os.environ, "REPLICATION_RECORDED_ONLY": "0"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_lower_bound_runs_by_itself_from_any_folder(tmp_path):
+    # Trains what is missing: fails if the notebook needs the batch, or a working folder.
+    run = papermill("2_lower_bound.ipynb", tmp_path / "out.ipynb", "-p", "profile", "smoke", folder=tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    outputs = json.dumps([cell.get("outputs") for cell in executed.cells])
+    assert "image/png" in outputs and "wake_sleep" in outputs
+    assert (paths.figures("smoke") / "figure2.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-p", "profil", "smoke"), "Unknown notebook parameter profil"),
+        (("-p", "profile", "fast"), "Unknown profile 'fast'"),
+        (("-p", "profile", "smoke", "-y", "overrides: {learning_rate: 1e-4}"), "write 1.0e-4"),
+        (("-p", "profile", "smoke", "-y", "overrides: {n_hidden: 0}"), "n_hidden"),
+    ],
+)
+def test_wrong_parameters_stop_the_notebook(tmp_path, arguments, message):
+    # papermill itself only warns of an unknown parameter and would go on with the default.
+    run = papermill("2_lower_bound.ipynb", tmp_path / "out.ipynb", *arguments, folder=tmp_path)
+    assert run.returncode != 0 and message in run.stderr

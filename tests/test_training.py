@@ -1,0 +1,97 @@
+"""The engine: marks, evaluation, exact resume, and what happens when a bound is no longer finite."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from replication import checkpoints, data, records, training
+from replication.errors import DivergedError, RecordError
+from replication.estimators import sgvb_b
+from replication.marks import marks
+
+
+def test_marks_are_log_spaced_and_end_with_the_run():
+    assert marks(4000) == [4000]
+    assert marks(300_000) == [100_000, 125_000, 160_000, 200_000, 250_000, 300_000]
+    grid = marks(10**8)
+    assert {10**5, 10**6, 3 * 10**6, 10**7, 6 * 10**7, 10**8} <= set(grid)
+    for decade in (10**5, 10**6, 10**7):
+        assert sum(decade <= mark < 10 * decade for mark in grid) >= 8
+    assert grid == sorted(set(grid))
+
+
+@pytest.mark.parametrize("algorithm", ["aevb", "wake_sleep"])
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(tiny, tmp_path, monkeypatch, algorithm):
+    # Fails with any hidden state: a generator, an epoch counter, a chunk size that leaks into the numbers.
+    config = tiny.replace(algorithm=algorithm)
+    engine = training.Engine(config, data.load("digits"))
+    monkeypatch.setenv("REPLICATION_CACHE_DIR", str(tmp_path / "whole"))
+    whole = training.train(config, tmp_path / "runs-whole")
+    at_once = checkpoints.load(config, engine.initial_state)
+    monkeypatch.setenv("REPLICATION_CACHE_DIR", str(tmp_path / "halves"))
+    training.train(config.replace(samples_total=2000), tmp_path / "runs-halves")
+    assert checkpoints.load(config, engine.initial_state).step == 20
+    resumed = training.train(config, tmp_path / "runs-halves")
+    in_halves = checkpoints.load(config, engine.initial_state)
+    assert at_once.step == in_halves.step == 40
+    for one, other in zip(tf.nest.flatten(at_once.state), tf.nest.flatten(in_halves.state), strict=True):
+        np.testing.assert_array_equal(one, other)
+    last = ["bound", "bound_se", "reconstruction", "kl"]
+    assert whole.curve.iloc[-2:][last].equals(resumed.curve.iloc[-2:][last].set_axis(whole.curve.index[-2:]))
+
+
+def test_evaluation_reports_the_bound_its_parts_and_its_standard_error(tiny):
+    engine = training.Engine(tiny, data.load("digits"))
+    train, test = engine.evaluate(checkpoints.Run(engine.initial_state))
+    assert (train["split"], test["split"]) == ("train", "test")
+    assert test["bound"] == pytest.approx(test["reconstruction"] - test["kl"], abs=1e-4)
+    draws_of_bound = [
+        sgvb_b(engine.initial_state.params, engine.x_eval["test"], tf.random.normal([1, 297, 2])).elbo.numpy()
+        for _ in range(50)
+    ]
+    assert abs(test["bound"] - np.mean(draws_of_bound)) < 5 * np.std(np.mean(draws_of_bound, axis=1))
+    assert test["bound_se"] == pytest.approx(np.std(draws_of_bound[0], ddof=1) / 297**0.5, rel=0.05)
+
+
+def test_training_improves_the_test_bound(tiny, tmp_path):
+    record = training.train(tiny.replace(samples_total=150_000), tmp_path)
+    test = record.curve[record.curve["split"] == "test"]
+    engine = training.Engine(tiny, data.load("digits"))
+    initial = engine.evaluate(checkpoints.Run(engine.initial_state))[1]
+    assert test["samples_evaluated"].tolist() == [100_000, 125_000, 150_000]
+    assert test["bound"].iloc[-1] > initial["bound"] + 10
+
+
+def test_progress_is_reported(tiny, tmp_path):
+    reports = []
+    training.train(tiny, tmp_path, lambda samples, bound: reports.append((samples, bound)))
+    assert reports[-1][0] == 4000 and all(np.isfinite(bound) for _, bound in reports)
+
+
+def test_diverged_run_names_step_and_cause_and_keeps_its_checkpoint(tiny, tmp_path):
+    # Without the check the run would go on to the end and record NaN.
+    training.train(tiny, tmp_path)
+    engine = training.Engine(tiny, data.load("digits"))
+    good = checkpoints.load(tiny, engine.initial_state)
+    broken = good._replace(
+        state=good.state._replace(params=tf.nest.map_structure(lambda p: p * 1e30, good.state.params))
+    )
+    checkpoints.save(tiny, broken)
+    with pytest.raises(DivergedError, match=r"not finite at step 40 \(4,000 samples\).*stepsize.*learning_rate"):
+        training.train(tiny.replace(samples_total=8000), tmp_path)
+    assert checkpoints.load(tiny, engine.initial_state).step == 40
+    assert records.load(tiny, tmp_path).samples_evaluated == 4000
+
+
+def test_diverging_stepsize_is_noticed_from_scratch(tiny, tmp_path):
+    config = tiny.replace(learning_rate=1e30, samples_total=20_000)
+    with pytest.raises(DivergedError, match=r"1e\+30"):
+        training.train(config, tmp_path)
+
+
+def test_damaged_checkpoint_is_an_error_with_its_cure(tiny, tmp_path):
+    training.train(tiny, tmp_path)
+    file = checkpoints.path(tiny)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(RecordError, match=r"damaged(.|\n)*Delete it"):
+        training.train(tiny.replace(samples_total=8000), tmp_path)
