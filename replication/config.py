@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from replication.errors import ReplicationError
 
+N_MCEM_UPDATES = 5  # weight updates per sample of z (section 5)
+
 
 class DatasetFacts(NamedTuple):
     """What a run needs to know of a dataset before it is loaded."""
@@ -37,7 +39,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: Literal["mnist", "frey_face", "digits"] = Field(description="observed variables x")
-    algorithm: Literal["aevb", "wake_sleep"] = Field(description="how encoder and decoder are learned")
+    algorithm: Literal["aevb", "wake_sleep", "mcem"] = Field(description="how encoder and decoder are learned")
     n_latent: int = Field(gt=0, description="dimensionality of z")
     n_hidden: int = Field(gt=0, description="tanh units in the one hidden layer of encoder and decoder")
     samples_total: int = Field(gt=0, description="training samples to evaluate; not part of the run's identity")
@@ -51,6 +53,7 @@ class RunConfig(BaseModel):
         "paper_sd", description="N(0, 0.01) read as s.d. 0.01, as variance 0.01, or the authors' code"
     )
     weight_prior: float = Field(1.0, ge=0, description="precision of the Gaussian prior on weight matrices; 0 is none")
+    metric: Literal["bound", "log_px"] = Field("bound", description="what the curve shows: the bound, or log p(x)")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation, minibatches and noise")
 
     def __init__(self, **settings: Any):
@@ -63,7 +66,7 @@ class RunConfig(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_are_numbers(cls, value: Any, info: Any) -> Any:
-        is_text_field = info.field_name in ("dataset", "algorithm", "estimator", "initialisation")
+        is_text_field = info.field_name in ("dataset", "algorithm", "estimator", "initialisation", "metric")
         if not is_text_field and isinstance(value, str | bool):
             raise ValueError(f"{value!r} is not a number. YAML reads 1e-4 as text: write 1.0e-4.")
         return value
@@ -82,7 +85,14 @@ class RunConfig(BaseModel):
         available = self.facts.n_train
         if self.n_train > available:
             raise ValueError(f"n_train = {self.n_train}, but {self.dataset} has {available} training datapoints.")
+        if self.algorithm == "mcem" and (self.batch_size != self.n_train or self.metric != "log_px"):
+            raise ValueError("mcem has no minibatches and no bound: set batch_size = n_train and metric = log_px.")
         return self
+
+    @property
+    def samples_per_step(self) -> int:
+        """How many training samples one step of the algorithm evaluates."""
+        return self.batch_size * (N_MCEM_UPDATES if self.algorithm == "mcem" else 1)
 
     @property
     def facts(self) -> DatasetFacts:

@@ -20,7 +20,6 @@ from replication import paths
 from replication.config import DATASETS
 from replication.errors import DataError, UnreachableError
 
-EVAL_TRAIN_SIZE = 10_000  # the bound on train is reported on the first so many training datapoints
 SPLIT_SEED = 1312_6114  # Frey Face and digits come unsplit: a random split, the same for every run
 DOWNLOAD_TIMEOUT_S = 20
 

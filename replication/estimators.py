@@ -19,6 +19,11 @@ class Bound(NamedTuple):
         """E_q[log p(x|z)] - KL(q(z|x) || p(z)) (eq. 3)."""
         return self.log_px_given_z - self.kl
 
+    @property
+    def objective(self) -> tf.Tensor:
+        """What an algorithm that reports this bound is watched by: the bound itself."""
+        return self.elbo
+
 
 def sgvb_b(params: Params, x: tf.Tensor, eps: tf.Tensor) -> Bound:
     """L^B: log p(x|z) by Monte Carlo, the KL in closed form (eq. 7, eq. 10).

@@ -11,10 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 TITLES = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits (8 x 8, not MNIST)"}
-ALGORITHMS = {"aevb": ("AEVB", "#0b62a4", "0.35"), "wake_sleep": ("Wake-sleep", "#d1495b", "0.65")}
+ALGORITHMS = {
+    "aevb": ("AEVB", "#0b62a4", "0.35"),
+    "wake_sleep": ("Wake-sleep", "#d1495b", "0.6"),
+    "mcem": ("Monte Carlo EM", "#2e8b57", "0.75"),
+}
 LINE_STYLES = {"train": (0, (4, 2)), "test": "-"}
 Y_LIMITS = {"mnist": (-150, -95), "frey_face": (0, 1600)}  # the paper's axes
 X_LIMITS = (1e5, 1e8)
+OURS, PAPER = (1, 1.6), (2, 0.8)  # which colour of an algorithm, which line width
+Y_LIMITS_3, X_LIMITS_3 = (-160, -100), (0, 60)
 
 
 def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
@@ -35,22 +41,45 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
         ours = curves[curves["dataset"] == dataset]
         for axes, n_latent in zip(row, sorted(ours["n_latent"].unique()), strict=False):
             axes.set_visible(True)
-            _lines(axes, paper[(paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)], "value", 2, 0.8)
-            _lines(axes, ours[ours["n_latent"] == n_latent], "bound", 1, 1.6)
+            _lines(axes, paper[(paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)], "value", PAPER)
+            _lines(axes, ours[ours["n_latent"] == n_latent], "bound", OURS)
             axes.set(title=f"{TITLES[dataset]}, $N_z$ = {n_latent}", xscale="log", xlim=X_LIMITS)
             axes.set_ylim(*_y_limits(dataset, ours))
             axes.grid(alpha=0.25, linewidth=0.5)
         row[0].set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
     figure.supxlabel("training samples evaluated", fontsize="medium")
-    _legend(figure, with_paper=paper["dataset"].isin(datasets).any())
+    _legend(figure, ["aevb", "wake_sleep"], with_paper=paper["dataset"].isin(datasets).any())
     return figure
 
 
-def _lines(axes: Axes, curves: pd.DataFrame, column: str, colour: int, width: float) -> None:
+def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
+    """Estimated log p(x) per datapoint [nats] against millions of training samples; a panel per training set size."""
+    sizes = sorted(curves["n_train"].unique())
+    figure, row = plt.subplots(1, len(sizes), figsize=(4.6 * len(sizes), 4.2), squeeze=False, layout="constrained")
+    dataset = curves["dataset"].iloc[0]
+    for axes, n_train in zip(row[0], sizes, strict=True):
+        reference = paper[(paper["dataset"] == dataset) & (paper["n_train"] == n_train)]
+        ours = curves[curves["n_train"] == n_train]
+        for table, column, style in ((reference, "value", PAPER), (ours, "log_px", OURS)):
+            _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), column, style)
+        axes.set(title=f"{TITLES[dataset]}, $N_{{train}}$ = {n_train}", xlim=X_LIMITS_3)
+        axes.set_ylim(*(Y_LIMITS_3 if len(reference) else (None, None)))
+        axes.grid(alpha=0.25, linewidth=0.5)
+        longest = ours["samples_evaluated"].max() / 1e6
+        if longest < X_LIMITS_3[1]:
+            axes.set_xlim(0, longest)
+    row[0][0].set_ylabel(r"estimated $\log p(x)$ [nats]")
+    figure.supxlabel("training samples evaluated (millions)", fontsize="medium")
+    _legend(figure, list(ALGORITHMS), with_paper=(paper["dataset"] == dataset).any())
+    return figure
+
+
+def _lines(axes: Axes, curves: pd.DataFrame, column: str, style: tuple[int, float]) -> None:
+    colour, width = style
     keys = [key for key in ("algorithm", "split", "seed") if key in curves]
     for (algorithm, split, *_), curve in curves.groupby(keys):
-        style = {"color": ALGORITHMS[algorithm][colour], "linestyle": LINE_STYLES[split], "linewidth": width}
-        axes.plot(curve["samples_evaluated"], curve[column], **style)
+        line = {"color": ALGORITHMS[algorithm][colour], "linestyle": LINE_STYLES[split], "linewidth": width}
+        axes.plot(curve["samples_evaluated"], curve[column], **line)
 
 
 def _y_limits(dataset: str, ours: pd.DataFrame) -> tuple[float, float] | tuple[None, None]:
@@ -62,10 +91,10 @@ def _y_limits(dataset: str, ours: pd.DataFrame) -> tuple[float, float] | tuple[N
     return min(low, last.min() - 0.1 * (high - low)), high
 
 
-def _legend(figure: Figure, with_paper: bool) -> None:
+def _legend(figure: Figure, algorithms: list[str], with_paper: bool) -> None:
     handles = []
-    for source, colour, width in (("", 1, 1.6), ("paper: ", 2, 0.8))[: 1 + with_paper]:
-        for name, *colours in ALGORITHMS.values():
+    for source, (colour, width) in (("", OURS), ("paper: ", PAPER))[: 1 + with_paper]:
+        for name, *colours in (ALGORITHMS[algorithm] for algorithm in algorithms):
             for split, line_style in LINE_STYLES.items():
                 style = {"color": colours[colour - 1], "linestyle": line_style, "linewidth": width}
                 handles.append(Line2D([], [], label=f"{source}{name} ({split})", **style))

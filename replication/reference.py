@@ -13,9 +13,13 @@ def load(figure: int) -> pd.DataFrame:
 
 
 def value_at(curve: pd.DataFrame, samples: float) -> float:
-    """A curve of figure 2 at `samples`, linear in log10(samples) as it was thinned; NaN outside the drawn range."""
+    """A curve at `samples`, interpolated as it was thinned; NaN outside the drawn range.
+
+    Linear in log10(samples) for figure 2, in samples for figure 3.
+    """
     if curve.empty:
         return np.nan
-    x = np.log10(curve["samples_evaluated"].to_numpy())
+    scale = np.log10 if curve["figure"].iloc[0] == 2 else np.asarray
+    x = scale(curve["samples_evaluated"].to_numpy())
     order = np.argsort(x, kind="stable")
-    return float(np.interp(np.log10(samples), x[order], curve["value"].to_numpy()[order], left=np.nan, right=np.nan))
+    return float(np.interp(scale(samples), x[order], curve["value"].to_numpy()[order], left=np.nan, right=np.nan))

@@ -1,11 +1,19 @@
 """Records against the paper: comparisons are computed here and stated nowhere else."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from replication import reference
 from replication.records import Record
 
 PANEL = ["dataset", "n_latent", "algorithm", "split"]
+PANEL_3 = ["dataset", "n_train", "algorithm", "split"]
+MILLIONS = (1, 5, 10, 20, 40, 60)
+ORDERINGS = {
+    1000: (("aevb", "wake_sleep"), ("mcem", "wake_sleep")),
+    50_000: (("aevb", "wake_sleep"), ("wake_sleep", "mcem")),
+}
 
 
 def final_bounds(curves: pd.DataFrame) -> pd.DataFrame:
@@ -49,3 +57,45 @@ def against_independent_gaussian(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["dataset", "algorithm", "n_latent", "split", "bound", "independent Gaussian", "difference"]
     )
+
+
+def marginal_likelihoods(curves: pd.DataFrame, millions: Iterable[float] = MILLIONS, scale: int = 1) -> pd.DataFrame:
+    """Per curve of figure 3 and number of samples: our log p(x), the paper's, the difference [nats].
+
+    With `scale` 5, MCEM's samples are counted as N per step: our value at 5 x stands beside the paper's at x.
+    """
+    paper_curves = dict(list(reference.load(3).groupby(PANEL_3)))
+    rows = []
+    for panel, curve in curves.groupby(PANEL_3):
+        for x in millions:
+            at_x = curve[curve["samples_evaluated"] == round(x * 1e6 * scale)]
+            if len(at_x):
+                paper = reference.value_at(paper_curves.get(panel, pd.DataFrame()), x * 1e6)
+                rows.append([*panel, x, at_x["log_px"].mean(), paper])
+    table = pd.DataFrame(rows, columns=[*PANEL_3, "millions", "ours", "paper"])
+    table["difference"] = table["ours"] - table["paper"]
+    return table
+
+
+def orderings(curves: pd.DataFrame) -> pd.DataFrame:
+    """The paper's orderings in figure 3, at the furthest number of samples that all three algorithms have reached."""
+    rows = []
+    for n_train, pairs in ORDERINGS.items():
+        panel = curves[curves["n_train"] == n_train]
+        if panel.empty:
+            continue
+        common = panel.groupby("algorithm")["samples_evaluated"].max().min()
+        for split in ("train",) if n_train == 1000 else ("train", "test"):
+            at_x = panel[(panel["samples_evaluated"] == common) & (panel["split"] == split)]
+            value = at_x.groupby("algorithm")["log_px"].mean()
+            for above, below in pairs:
+                difference = value[above] - value[below]
+                rows.append([n_train, split, common / 1e6, f"{above} above {below}", difference, difference > 0])
+    return pd.DataFrame(rows, columns=["n_train", "split", "millions", "claim", "difference", "holds"])
+
+
+def cross_check(curves: pd.DataFrame) -> pd.DataFrame:
+    """At the last mark of every run: appendix D minus importance sampling over the same datapoints, in nats."""
+    last = curves.groupby(["n_train", "algorithm"])["samples_evaluated"].transform("max")
+    columns = ["difference", "difference_se", "acceptance", "ess_hmc", "ess_importance", "n_unreliable"]
+    return curves[curves["samples_evaluated"] == last].set_index(["n_train", "algorithm", "split"])[columns]

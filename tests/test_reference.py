@@ -22,14 +22,15 @@ def test_the_file_is_the_digitised_one():
 
 
 def test_interpolation_is_linear_in_log_samples():
-    curve = pd.DataFrame({"samples_evaluated": [1e5, 1e7], "value": [-150.0, -110.0]})
+    curve = pd.DataFrame({"figure": 2, "samples_evaluated": [1e5, 1e7], "value": [-150.0, -110.0]})
     assert reference.value_at(curve, 1e6) == pytest.approx(-130)
     assert reference.value_at(curve, 1e7) == -110
+    assert reference.value_at(curve.assign(figure=3), 5.05e6) == pytest.approx(-130)
 
 
 def test_outside_of_the_drawn_range_there_is_no_value():
     # Extrapolating would compare ours with a curve that the paper does not show.
-    curve = pd.DataFrame({"samples_evaluated": [1e6, 1e7], "value": [-150.0, -110.0]})
+    curve = pd.DataFrame({"figure": 2, "samples_evaluated": [1e6, 1e7], "value": [-150.0, -110.0]})
     assert np.isnan(reference.value_at(curve, 1e5)) and np.isnan(reference.value_at(curve, 2e7))
     assert np.isnan(reference.value_at(curve.iloc[:0], 1e6))
 

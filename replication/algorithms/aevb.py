@@ -25,4 +25,5 @@ def step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> tupl
         tape.watch(state.params)
         bound = ESTIMATORS[config.estimator](state.params, x, eps)
         objective = tf.reduce_sum(bound.elbo) + log_prior_of_minibatch(config, state.params)
-    return adagrad_ascent(config, state, tape.gradient(objective, state.params)), bound
+    state = adagrad_ascent(config, state, tape.gradient(objective, state.params))
+    return state._replace(step=state.step + 1), bound

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from replication.config import RunConfig
-from replication.estimators import Bound
 from replication.models import Params, init_params, log_weight_prior
 
 ADAGRAD_EPSILON = 1e-8  # under the root, as in the authors' code
@@ -21,10 +20,13 @@ class State(NamedTuple):
 
 
 class Algorithm(NamedTuple):
-    """`init(seed) -> State`; `step(state, x, seed) -> (State, Bound)` with x [M, D] and the bound's terms [M]."""
+    """`init(seed) -> State`; `step(state, x, seed) -> (State, info)` with x [M, D].
+
+    `info` names each term of what the algorithm climbs, per datapoint [M]; its `objective` is their sum, in nats.
+    """
 
     init: Callable[[tf.Tensor], State]
-    step: Callable[[State, tf.Tensor, tf.Tensor], tuple[State, Bound]]
+    step: Callable[[State, tf.Tensor, tf.Tensor], tuple[State, NamedTuple]]
 
 
 def init(config: RunConfig, seed: tf.Tensor) -> State:
@@ -39,10 +41,13 @@ def log_prior_of_minibatch(config: RunConfig, params: Params) -> tf.Tensor:
 
 
 def adagrad_ascent(config: RunConfig, state: State, gradient: Params) -> State:
-    """theta += stepsize * g / sqrt(sum of g^2 + epsilon) (Duchi et al. 2010); the accumulator starts from 0."""
+    """theta += stepsize * g / sqrt(sum of g^2 + epsilon) (Duchi et al. 2010); the accumulator starts from 0.
+
+    The step is not counted here: an algorithm may update more than once per step.
+    """
     total = tf.nest.map_structure(lambda s, g: s + g**2, state.sum_of_squares, gradient)
     stepsize = tf.where(state.step < config.warm_up_steps, 0.0, config.learning_rate)
     params = tf.nest.map_structure(
         lambda p, g, s: p + stepsize * g * tf.math.rsqrt(s + ADAGRAD_EPSILON), state.params, gradient, total
     )
-    return State(state.step + 1, params, total)
+    return state._replace(params=params, sum_of_squares=total)

@@ -30,7 +30,8 @@ def step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> tupl
         log_qz_given_x = encode(state.params.encoder, x_dream).log_prob(z_dream)
         objective = tf.reduce_sum(bound.log_px_given_z) + tf.reduce_sum(log_qz_given_x)
         objective += log_prior_of_minibatch(config, state.params)
-    return adagrad_ascent(config, state, tape.gradient(objective, state.params)), bound
+    state = adagrad_ascent(config, state, tape.gradient(objective, state.params))
+    return state._replace(step=state.step + 1), bound
 
 
 def dream(config: RunConfig, state: State, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

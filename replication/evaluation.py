@@ -1,0 +1,79 @@
+"""What a run's curve shows at a mark: the bound, or log p(x) by two estimators; means over a split, in nats."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from replication import draws, models
+from replication import marginal_likelihood as ml
+from replication.config import RunConfig
+from replication.data import Dataset
+from replication.estimators import Bound, sgvb_b
+
+# The paper's sizes where it gives them: the first 1000 datapoints of either split for log p(x).
+MAX_DATAPOINTS = {"bound": {"train": 10_000, "test": None}, "log_px": {"train": 1000, "test": 1000}}
+
+
+def datapoints(config: RunConfig, dataset: Dataset) -> dict[str, tf.Tensor]:
+    """The datapoints of either split on which a run is evaluated."""
+    sizes = MAX_DATAPOINTS[config.metric]
+    x_train = dataset.x_train[: config.n_train]
+    return {"train": tf.constant(x_train[: sizes["train"]]), "test": tf.constant(dataset.x_test[: sizes["test"]])}
+
+
+def evaluate(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
+    """The columns of one row of the curve."""
+    return {"bound": bound, "log_px": log_px}[config.metric](config, params, x, seed_pair)
+
+
+def bound(config: RunConfig, params: models.Params, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
+    """The lower bound with its standard error over datapoints, and its parts; one sample of z per datapoint."""
+    terms = _bound(params, x, config.n_latent, seed_pair)
+    return {
+        **_mean_and_se("bound", terms.elbo),
+        "reconstruction": _mean(terms.log_px_given_z),
+        "kl": _mean(terms.kl),
+    }
+
+
+def log_px(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
+    """log p(x) by appendix D and by importance sampling, and their mean difference over the same datapoints.
+
+    The standard errors are over datapoints. Unreliable datapoints are counted; those without a value are left out.
+    """
+    args = (params.decoder, x)
+    start = ml.best_of_prior(models.log_joint, args, config.n_latent, seed_pair)
+    chains, ess = ml.sample_posterior(models.log_joint, args, start, seed_pair)
+    paper = ml.hmc_density_estimator(chains, ess.numpy())
+    proposal = _encoder_proposal(params, x) if hasattr(params, "encoder") else ml.gaussian_proposal(chains)
+    check = ml.importance_sampling(models.log_joint, args, *proposal, seed_pair)
+    return {
+        **_mean_and_se("log_px", paper.log_px),
+        **_mean_and_se("log_px_importance", check.log_px),
+        **_mean_and_se("difference", paper.log_px - check.log_px),
+        "acceptance": _mean(chains.acceptance),
+        "ess_hmc": float(np.median(paper.ess)),
+        "ess_importance": float(np.median(check.ess)),
+        "n_unreliable": int(np.sum(~paper.is_reliable)),
+    }
+
+
+@tf.function(jit_compile=True)
+def _bound(params: models.Params, x: tf.Tensor, n_latent: int, seed_pair: tf.Tensor) -> Bound:
+    return sgvb_b(params, x, draws.normal(seed_pair, [1, x.shape[0], n_latent]))
+
+
+def _encoder_proposal(params: models.Params, x: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    q_z_given_x = models.encode(params.encoder, x)
+    return q_z_given_x.mean().numpy(), tf.linalg.diag(q_z_given_x.stddev()).numpy()
+
+
+def _mean(values: tf.Tensor) -> float:
+    return float(np.nanmean(np.asarray(values, np.float64)))
+
+
+def _mean_and_se(name: str, values: tf.Tensor) -> dict[str, float]:
+    values = np.asarray(values, np.float64)
+    n = np.sum(np.isfinite(values))
+    return {name: float(np.nanmean(values)), f"{name}_se": float(np.nanstd(values, ddof=1) / n**0.5)}

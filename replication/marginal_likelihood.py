@@ -1,0 +1,201 @@
+"""Two estimators of log p(x) that check each other: appendix D of the paper, and importance sampling.
+
+Both take a log joint density as a function and its arguments, `log_joint(*args, z)`, so that a compiled program serves
+every state of a model; both return a value and a standard error per datapoint, in nats.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from scipy.special import logsumexp
+
+from replication import draws, hmc
+from replication.errors import ReplicationError
+
+MAX_LATENT = 5  # the paper: reliable estimates "if the dimensionality of the sampled space is low (less than 5)"
+MIN_SAMPLES = 4
+MIN_EFFECTIVE_SAMPLES = 5
+BANDWIDTHS = 2.0 ** np.linspace(-2, 2, 9)  # times Scott's factor
+IMPORTANCE_CHUNK = 10
+
+
+class EstimatorError(ReplicationError):
+    """log p(x) cannot be estimated from what was given."""
+
+
+class Estimate(NamedTuple):
+    """log p(x), its standard error, the effective sample size and whether to rely on it, each [N].
+
+    A value that cannot be computed is NaN and not reliable.
+    """
+
+    log_px: np.ndarray
+    se: np.ndarray
+    ess: np.ndarray
+    is_reliable: np.ndarray
+
+
+@tf.function(jit_compile=True)
+def best_of_prior(log_joint: Callable, args: tuple, n_latent: int, seed_pair: tf.Tensor) -> tf.Tensor:
+    """Where to start the chains [N, n_latent]: the most likely of 200 common draws from N(0, I)."""
+    z = draws.normal(seed_pair, [200, 1, n_latent])
+    return tf.gather(z[:, 0], tf.argmax(log_joint(*args, z), axis=0))
+
+
+@tf.function(jit_compile=True)
+def sample_posterior(
+    log_joint: Callable,
+    args: tuple,
+    z: tf.Tensor,
+    seed_pair: tf.Tensor,
+    n_samples: int = 50,
+    n_leapfrog: int = 4,
+    n_burnin: int = 60,
+) -> tuple[hmc.Chains, tf.Tensor]:
+    """Chains from p(z|x) that start at z [N, n_latent], and their effective sample sizes [N]; defaults as the paper."""
+    chains = hmc.sample(lambda z: log_joint(*args, z), z, n_samples, n_leapfrog, n_burnin, seed_pair)
+    return chains, hmc.effective_sample_size(chains.z)
+
+
+def hmc_density_estimator(chains: hmc.Chains, ess: np.ndarray, density: str = "kernel") -> Estimate:
+    """Appendix D: 1/p(x) = E_p(z|x)[q(z) / p(x, z)], q fitted to one half of the draws, the mean over the other.
+
+    q is a kernel density whose bandwidth is chosen on held-out draws (`kernel`, the authors') or a Gaussian with full
+    covariance (`gaussian`). Raises EstimatorError for fewer than 4 draws or a start outside the posterior's support.
+    Datapoints whose chain never moved, or whose draws have a singular covariance, are NaN and not reliable.
+    """
+    z, log_joint = np.asarray(chains.z, np.float64), np.asarray(chains.log_density, np.float64)
+    n_samples, n_chains, n_latent = z.shape
+    if n_samples < MIN_SAMPLES:
+        raise EstimatorError(
+            f"{n_samples} draws per datapoint are too few to fit a density: take at least {MIN_SAMPLES}."
+        )
+    if bad := np.sum(~np.isfinite(log_joint).all(axis=0)):
+        raise EstimatorError(
+            f"The log density is not finite along {bad} of {n_chains} chains. Start where p(x, z) > 0, "
+            "and check that the parameters of the model are finite."
+        )
+    half = n_samples // 2
+    fitted, held_out = z[:half], slice(half, None)  # neighbours are alike: alternating draws would overfit q
+    moved = (np.asarray(chains.acceptance) > 0) & _has_volume(fitted) & _has_volume(fitted[: half // 2])
+    log_px, se = np.full((2, n_chains), np.nan)
+    log_ratio = DENSITIES[density](fitted[:, moved], z[held_out, moved]) - log_joint[held_out, moved]
+    log_px[moved] = np.log(len(log_ratio)) - logsumexp(log_ratio, axis=0)
+    n_effective = np.minimum(len(log_ratio), np.asarray(ess)[moved])
+    relative_variance = len(log_ratio) / _effective_size(log_ratio) - 1
+    se[moved] = np.sqrt(np.maximum(relative_variance, 0) / n_effective)
+    return Estimate(log_px, se, np.asarray(ess), _reliable(moved, ess, n_latent))
+
+
+def importance_sampling(
+    log_joint: Callable, args: tuple, mean: np.ndarray, tril: np.ndarray, seed_pair: tf.Tensor, n_samples: int = 500
+) -> Estimate:
+    """log p(x) = log E_q[p(x, z) / q(z)] with the proposal q = N(mean, tril tril'), mean [N, d], tril [N, d, d].
+
+    Raises EstimatorError for fewer than 4 samples or a log weight that is not finite for every sample of a datapoint.
+    """
+    if n_samples < MIN_SAMPLES:
+        raise EstimatorError(f"{n_samples} samples per datapoint are too few: take at least {MIN_SAMPLES}.")
+    mean, tril = tf.cast(mean, tf.float32), tf.cast(tril, tf.float32)
+    chunks = []
+    for i in range(-(-n_samples // IMPORTANCE_CHUNK)):
+        shift = tf.stack([tf.constant(0, tf.int64), tf.constant(i << 32, tf.int64)])
+        chunks.append(_log_weights(log_joint, args, mean, tril, tf.cast(seed_pair, tf.int64) + shift).numpy())
+    log_w = np.concatenate(chunks)[:n_samples].astype(np.float64)
+    if bad := np.sum(~np.isfinite(log_w.max(axis=0))):
+        raise EstimatorError(f"The importance weights of {bad} of {log_w.shape[1]} datapoints are all 0 or not finite.")
+    ess = _effective_size(log_w)
+    log_px = logsumexp(log_w, axis=0) - np.log(n_samples)
+    se = np.sqrt(np.maximum(1 / ess - 1 / n_samples, 0))
+    return Estimate(log_px, se, ess, _reliable(np.isfinite(log_px), ess, mean.shape[-1], warn_of_dimension=False))
+
+
+def gaussian_proposal(chains: hmc.Chains, inflation: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    """A proposal for a model without encoder: mean and Cholesky factor of the draws' covariance times `inflation`.
+
+    Wider than the posterior, since importance weights are unbounded under a proposal that is too narrow. Where the
+    draws have a singular covariance it is the prior, whose low effective sample size then flags the estimate.
+    """
+    z = np.asarray(chains.z, np.float64)
+    valid = _has_volume(z)
+    covariance = np.where(valid[:, None, None], inflation * _covariance(z), np.eye(z.shape[-1]))
+    return np.where(valid[:, None], z.mean(axis=0), 0.0), np.linalg.cholesky(covariance)
+
+
+@tf.function(jit_compile=True)
+def _log_weights(log_joint: Callable, args: tuple, mean: tf.Tensor, tril: tf.Tensor, seed_pair: tf.Tensor) -> tf.Tensor:
+    n_latent = mean.shape[-1]
+    eps = draws.normal(seed_pair, [IMPORTANCE_CHUNK, *mean.shape])
+    z = mean + tf.linalg.matvec(tril, eps)
+    log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(tril)), axis=-1)
+    log_q = -tf.reduce_sum(eps**2, axis=-1) / 2 - log_det - n_latent * np.log(2 * np.pi) / 2
+    return log_joint(*args, z) - log_q
+
+
+def _gaussian_log_density(z_fit: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """log q(z) [m, N] of the Gaussian fitted to z_fit [n, N, d]."""
+    tril = np.linalg.cholesky(_covariance(z_fit))
+    u = _solve(tril, z - z_fit.mean(axis=0))
+    return -np.sum(u**2, axis=-1) / 2 - _log_volume(tril)
+
+
+def _kernel_log_density(z_fit: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """log q(z) [m, N] of a kernel density on z_fit [n, N, d], the bandwidth chosen per datapoint.
+
+    Gaussian kernels shaped as the draws' covariance; half of z_fit scores the bandwidths that the other half proposes.
+    """
+    n, _, n_latent = z_fit.shape
+    candidates = BANDWIDTHS * n ** (-1 / (n_latent + 4))  # Scott's factor
+    scores = [_kernels(z_fit[: n // 2], z_fit[n // 2 :], np.full(z.shape[1], h)).mean(axis=0) for h in candidates]
+    return _kernels(z_fit, z, candidates[np.argmax(scores, axis=0)])
+
+
+def _kernels(centres: np.ndarray, z: np.ndarray, bandwidth: np.ndarray) -> np.ndarray:
+    """log of the mean of Gaussian kernels [m, N] around centres [n, N, d], `bandwidth` [N] times their covariance."""
+    tril = bandwidth[:, None, None] * np.linalg.cholesky(_covariance(centres))
+    u, v = _solve(tril, centres), _solve(tril, z)
+    log_kernels = [-np.sum((point - u) ** 2, axis=-1) / 2 for point in v]
+    return logsumexp(log_kernels, axis=1) - np.log(len(centres)) - _log_volume(tril)
+
+
+DENSITIES = {"kernel": _kernel_log_density, "gaussian": _gaussian_log_density}
+
+
+def _covariance(z: np.ndarray) -> np.ndarray:
+    """The covariance [N, d, d] of draws z [n, N, d]."""
+    centred = z - z.mean(axis=0)
+    return np.einsum("sni,snj->nij", centred, centred) / max(len(z) - 1, 1)
+
+
+def _has_volume(z: np.ndarray) -> np.ndarray:
+    """Where the covariance of the draws is not singular, [N]."""
+    eigenvalues = np.linalg.eigvalsh(_covariance(z))
+    return eigenvalues[:, 0] > 1e-9 * np.maximum(eigenvalues[:, -1], 1e-12)
+
+
+def _solve(tril: np.ndarray, z: np.ndarray) -> np.ndarray:
+    return np.moveaxis(np.linalg.solve(tril, np.moveaxis(z, 0, -1)), -1, 0)
+
+
+def _log_volume(tril: np.ndarray) -> np.ndarray:
+    diagonal = np.diagonal(tril, axis1=-2, axis2=-1)
+    return np.sum(np.log(diagonal), axis=-1) + tril.shape[-1] * np.log(2 * np.pi) / 2
+
+
+def _effective_size(log_w: np.ndarray) -> np.ndarray:
+    """(sum w)^2 / sum w^2 (Kish) over the first axis."""
+    return np.exp(2 * logsumexp(log_w, axis=0) - logsumexp(2 * log_w, axis=0))
+
+
+def _reliable(valid: np.ndarray, ess: np.ndarray, n_latent: int, warn_of_dimension: bool = True) -> np.ndarray:
+    too_many = warn_of_dimension and n_latent > MAX_LATENT
+    reliable = valid & (np.asarray(ess) >= MIN_EFFECTIVE_SAMPLES) & (not too_many)
+    if too_many:
+        warnings.warn(f"{n_latent} latent dimensions are too many to fit a density: unreliable.", stacklevel=3)
+    elif not reliable.all():
+        count = f"{np.sum(~reliable)} of {len(reliable)}"
+        warnings.warn(f"{count} estimates are unreliable: few effective samples or a stuck chain.", stacklevel=3)
+    return reliable

@@ -1,0 +1,86 @@
+"""Monte Carlo EM: its two phases, its chunks, and its count of samples."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from replication import algorithms, data
+from replication.algorithms import mcem
+from replication.config import ConfigError, RunConfig
+from replication.models import decode
+
+SEED = tf.constant(0, tf.int64)
+
+
+def config_of(n_train: int = 60, **changes) -> RunConfig:
+    return RunConfig(**{
+        "dataset": "digits", "algorithm": "mcem", "n_latent": 2, "n_hidden": 8, "samples_total": 100,
+        "n_train": n_train, "batch_size": n_train, "metric": "log_px", "learning_rate": 0.1, **changes,
+    })  # fmt: skip
+
+
+def images(n: int) -> tf.Tensor:
+    return tf.constant(data.load("digits").x_train[:n])
+
+
+def test_em_climbs_the_complete_data_likelihood():
+    # A wrong sign in either phase makes it fall.
+    algorithm, x = algorithms.build(config_of()), images(60)
+    state, step = algorithm.init(SEED), tf.function(algorithm.step)
+    values = []
+    for _ in range(40):
+        state, complete_data = step(state, x, SEED)
+        values.append(float(tf.reduce_mean(complete_data.objective)))
+    assert values[-1] > values[0] + 5
+
+
+def test_chains_persist_and_move(monkeypatch):
+    # Without persistence every step would start from the prior again.
+    algorithm, x = algorithms.build(config_of()), images(60)
+    state = algorithm.init(SEED)
+    after, _ = algorithm.step(state, x, SEED)
+    moved = np.any(after.z.numpy() != state.z.numpy(), axis=1)
+    assert moved.mean() > 0.5
+    again, _ = algorithm.step(after, x, SEED)
+    kept = np.all(again.z.numpy() == after.z.numpy(), axis=1)
+    assert not np.allclose(again.z, after.z) and kept.mean() < 0.5
+
+
+def test_chunks_change_nothing_but_memory(monkeypatch):
+    # The gradient summed over chunks is the gradient over all datapoints.
+    config, x = config_of(), images(60)
+    state = mcem.init(config, SEED)
+    whole, _ = mcem._m_step(config, state, tf.reshape(x, [1, 60, 64]), tf.reshape(state.z, [1, 60, 2]))
+    chunks, _ = mcem._m_step(config, state, tf.reshape(x, [4, 15, 64]), tf.reshape(state.z, [4, 15, 2]))
+    for one, other in zip(tf.nest.flatten(whole), tf.nest.flatten(chunks), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_m_step_follows_the_gradient_of_log_p_x_z():
+    config, x = config_of(weight_prior=0.0), images(60)
+    state = mcem.init(config, SEED)
+    with tf.GradientTape() as tape:
+        tape.watch(state.params)
+        log_px_given_z = tf.reduce_sum(decode(state.params.decoder, state.z).log_prob(x))
+    gradient = tape.gradient(log_px_given_z, state.params)
+    after, _ = mcem._m_step(config, state, x[None], state.z[None])
+    for g, squares in zip(tf.nest.flatten(gradient), tf.nest.flatten(after.sum_of_squares), strict=True):
+        np.testing.assert_allclose(np.abs(g), np.sqrt(squares), rtol=1e-2, atol=1e-3)
+
+
+def test_a_step_counts_every_evaluation_of_the_weight_updates():
+    assert config_of(60).samples_per_step == 300
+    state = algorithms.build(config_of()).init(SEED)
+    after, _ = algorithms.build(config_of()).step(state, images(60), SEED)
+    assert int(after.step) == 1
+
+
+@pytest.mark.parametrize(("n", "chunk"), [(50_000, 1000), (1000, 1000), (1500, 750), (1565, 313), (10_007, 1)])
+def test_chunks_divide_the_data_evenly(n, chunk):
+    assert mcem.largest_divisor(n, 1000) == chunk
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 10}, {"metric": "bound"}])
+def test_mcem_has_no_minibatches_and_no_bound(changes):
+    with pytest.raises(ConfigError, match="set batch_size = n_train and metric = log_px"):
+        config_of(**changes)
