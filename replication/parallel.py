@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -22,13 +24,21 @@ def train_all(configs: list[RunConfig], folder: Path, n_workers: int | None = No
     """
     n_workers = min(n_workers or os.cpu_count() or 1, len(configs))
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with context.Manager() as manager, ProcessPoolExecutor(n_workers, context) as pool:
+    manager = SyncManager(ctx=context)
+    manager.start(_die_with_parent)
+    with manager, ProcessPoolExecutor(n_workers, context, _die_with_parent) as pool:
         reports = manager.Queue()
         futures = [pool.submit(_train_one, config, folder, reports) for config in configs]
         _show(sum(config.samples_total for config in configs), futures, reports)
     failures = [str(error) for future in futures if (error := future.exception())]
     if failures:
         raise ReplicationError(f"{len(failures)} of {len(configs)} runs failed:\n" + "\n".join(failures))
+
+
+def _die_with_parent() -> None:
+    """End a worker when the process that started it is gone, killed or not: nobody waits for its run any more."""
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _train_one(config: RunConfig, folder: Path, reports: Queue) -> None:

@@ -65,7 +65,9 @@ def load(config: RunConfig, folder: Path) -> Record | None:
             "Restore it from version control, or delete the folder and run again."
         )
     curve = pd.read_csv(place / "curve.csv")
-    return Record(config, curve[curve["samples_evaluated"] <= config.samples_total], facts)
+    # A run ends with a whole step, so its last mark may lie up to one step beyond.
+    within = curve["samples_evaluated"] < config.samples_total + config.samples_per_step
+    return Record(config, curve[within], facts)
 
 
 def is_complete(config: RunConfig, folder: Path) -> bool:

@@ -10,7 +10,7 @@ from replication.records import Record
 PANEL = ["dataset", "n_latent", "algorithm", "split"]
 PANEL_3 = ["dataset", "n_train", "algorithm", "split"]
 MILLIONS = (1, 5, 10, 20, 40, 60)
-ORDERINGS = {
+ORDERINGS = {  # of the paper's figure 3: (above, below) per number of training datapoints
     1000: (("aevb", "wake_sleep"), ("mcem", "wake_sleep")),
     50_000: (("aevb", "wake_sleep"), ("wake_sleep", "mcem")),
 }

@@ -96,7 +96,7 @@ def normal(n_samples: int, n_latent: int = 2) -> np.ndarray:
 
 
 def test_fewer_than_four_draws_are_refused():
-    with pytest.raises(ml.EstimatorError, match="3 draws are too few"):
+    with pytest.raises(ml.EstimatorError, match=r"3 draws.* too few"):
         ml.hmc_density_estimator(*fake_chains(normal(3)))
     args, _ = ppca(2)
     with pytest.raises(ml.EstimatorError, match="too few"):

@@ -46,6 +46,18 @@ def test_killed_run_resumes_to_the_same_bits(tiny, tmp_path, algorithm):
     assert curves[0] == curves[1]
 
 
+def _processes_of(folder: Path) -> list[str]:
+    """The processes that were started with the folder in their environment and are alive."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(folder).encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue  # it ended meanwhile, or belongs to somebody else
+    return found
+
+
 def _start(config: RunConfig, folder: Path) -> subprocess.Popen:
     environment = {**os.environ, "REPLICATION_CACHE_DIR": str(folder / "cache")}
     command = [sys.executable, "-c", RUN, config.model_dump_json(), str(folder)]
@@ -69,3 +81,24 @@ def _curve(folder: Path, config: RunConfig) -> list[str]:
 
 def _last_mark(folder: Path, config: RunConfig) -> int:
     return int(_curve(folder, config)[-1].split(",")[0])
+
+
+def test_workers_end_with_the_process_that_started_them(tiny, tmp_path):
+    # Orphans would go on computing for hours, unseen.
+    script = (
+        "import sys; from pathlib import Path; from replication.parallel import train_all; "
+        "from replication.config import RunConfig\n"
+        "if __name__ == '__main__': train_all([RunConfig.model_validate_json(sys.argv[1])], Path(sys.argv[2]))"
+    )
+    (tmp_path / "script.py").write_text(script)
+    endless = tiny.replace(samples_total=10**9)
+    command = [sys.executable, tmp_path / "script.py", endless.model_dump_json(), tmp_path / "runs"]
+    parent = subprocess.Popen(command, env={**os.environ, "MARKER": str(tmp_path)})
+    first_mark = tmp_path / "runs" / endless.run_id / "curve.csv"
+    _wait_for(first_mark, parent)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while left := _processes_of(tmp_path):
+        assert time.monotonic() < deadline, f"still running: {left}"
+        time.sleep(0.2)
