@@ -11,7 +11,7 @@ import papermill
 from replication import data, paths, records, verdict
 from replication.config import RunConfig
 from replication.errors import ReplicationError, UnreachableError
-from replication.experiments import Settings, all_runs, settings
+from replication.experiments import Settings, all_runs, figure2, figure3, settings
 
 FALLBACK = """
 ****************************************************************************************
@@ -55,8 +55,8 @@ def reproduce(profile: str, n_jobs: int) -> None:
     else:
         seconds = sum(_seconds(config, folder) - seconds_before[config] for config in todo)
         print(f"Trained {len(todo)} runs ({seconds:.0f} core-seconds of steps); executed {len(changed)} notebooks.")
-    _print_bounds(chosen)
-    print(f"Figures:   {paths.figures(profile)}\nNotebooks: {paths.out(profile)}\nRecords:   {folder}")
+    _print_results(chosen)
+    print(f"\nFigures:   {paths.figures(profile)}\nNotebooks: {paths.out(profile)}\nRecords:   {folder}")
 
 
 def execute_notebooks(folder: Path) -> None:
@@ -96,6 +96,12 @@ def _seconds(config: RunConfig, folder: Path) -> float:
     return record.facts["seconds"] if record else 0.0
 
 
-def _print_bounds(chosen: Settings) -> None:
-    table = verdict.final_bounds(records.curves(records.load_or_train(all_runs(chosen), chosen.profile)))
-    print(table[table["split"] == "test"].to_string(index=False, float_format="{:.1f}".format, na_rep="-"))
+def _print_results(chosen: Settings) -> None:
+    """The last value of every run on test: the bound of figure 2, log p(x) of figure 3 [nats]."""
+    folder = paths.runs(chosen.profile)
+    for title, configs in (("lower bound", figure2(chosen)), ("log p(x)", figure3(chosen))):
+        found = records.curves([record for config in configs if (record := records.load(config, folder))])
+        table = verdict.final_values(found, 2 if title == "lower bound" else 3)
+        table = table[table["split"] == "test"].drop(columns="split")
+        print(f"\n{title} on test [nats]")
+        print(table.to_string(index=False, float_format="{:.1f}".format, na_rep="-"))

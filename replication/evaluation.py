@@ -46,8 +46,10 @@ def log_px(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Te
     start = ml.best_of_prior(models.log_joint, args, config.n_latent, seed_pair)
     chains, ess = ml.sample_posterior(models.log_joint, args, start, seed_pair)
     paper = ml.hmc_density_estimator(chains, ess.numpy())
-    proposal = _encoder_proposal(params, x) if hasattr(params, "encoder") else ml.gaussian_proposal(chains)
-    check = ml.importance_sampling(models.log_joint, args, *proposal, seed_pair)
+    proposals = [ml.gaussian_proposal(chains)]
+    if hasattr(params, "encoder"):
+        proposals.append(_encoder_proposal(params, x))
+    check = ml.importance_sampling(models.log_joint, args, proposals, seed_pair)
     return {
         **_mean_and_se("log_px", paper.log_px),
         **_mean_and_se("log_px_importance", check.log_px),
@@ -64,7 +66,7 @@ def _bound(params: models.Params, x: tf.Tensor, n_latent: int, seed_pair: tf.Ten
     return sgvb_b(params, x, draws.normal(seed_pair, [1, x.shape[0], n_latent]))
 
 
-def _encoder_proposal(params: models.Params, x: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _encoder_proposal(params: models.Params, x: tf.Tensor) -> ml.Proposal:
     q_z_given_x = models.encode(params.encoder, x)
     return q_z_given_x.mean().numpy(), tf.linalg.diag(q_z_given_x.stddev()).numpy()
 

@@ -4,12 +4,14 @@ Both take a log joint density as a function and its arguments, `log_joint(*args,
 every state of a model; both return a value and a standard error per datapoint, in nats.
 """
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 from scipy.special import logsumexp
 
 from replication import draws, hmc
@@ -20,6 +22,9 @@ MIN_SAMPLES = 4
 MIN_EFFECTIVE_SAMPLES = 5
 BANDWIDTHS = 2.0 ** np.linspace(-2, 2, 9)  # times Scott's factor
 IMPORTANCE_CHUNK = 10
+
+
+Proposal = tuple[np.ndarray, np.ndarray]  # a Gaussian per datapoint: mean [N, d], Cholesky factor [N, d, d]
 
 
 class EstimatorError(ReplicationError):
@@ -40,8 +45,8 @@ class Estimate(NamedTuple):
 
 @tf.function(jit_compile=True)
 def best_of_prior(log_joint: Callable, args: tuple, n_latent: int, seed_pair: tf.Tensor) -> tf.Tensor:
-    """Where to start the chains [N, n_latent]: the most likely of 200 common draws from N(0, I)."""
-    z = draws.normal(seed_pair, [200, 1, n_latent])
+    """Where to start the chains [N, n_latent]: the most likely of 1000 common draws from N(0, I)."""
+    z = draws.normal(seed_pair, [1000, 1, n_latent])
     return tf.gather(z[:, 0], tf.argmax(log_joint(*args, z), axis=0))
 
 
@@ -91,30 +96,32 @@ def hmc_density_estimator(chains: hmc.Chains, ess: np.ndarray, density: str = "k
 
 
 def importance_sampling(
-    log_joint: Callable, args: tuple, mean: np.ndarray, tril: np.ndarray, seed_pair: tf.Tensor, n_samples: int = 500
+    log_joint: Callable, args: tuple, proposals: Sequence[Proposal], seed_pair: tf.Tensor, n_samples: int = 500
 ) -> Estimate:
-    """log p(x) = log E_q[p(x, z) / q(z)] with the proposal q = N(mean, tril tril'), mean [N, d], tril [N, d, d].
+    """log p(x) = log E_q[p(x, z) / q(z)], q the mixture in equal parts of Gaussian proposals per datapoint.
 
-    Raises EstimatorError for fewer than 4 samples or a log weight that is not finite for every sample of a datapoint.
+    Each proposal gives `n_samples` samples, weighted by the whole mixture (Veach & Guibas 1995): where one misses the
+    posterior, another may not. Raises EstimatorError for fewer than 4 samples, or where no weight is finite.
     """
     if n_samples < MIN_SAMPLES:
         raise EstimatorError(f"{n_samples} samples per datapoint are too few: take at least {MIN_SAMPLES}.")
-    mean, tril = tf.cast(mean, tf.float32), tf.cast(tril, tf.float32)
+    mean, tril = (tf.cast(tf.stack(part), tf.float32) for part in zip(*proposals, strict=True))
     chunks = []
-    for i in range(-(-n_samples // IMPORTANCE_CHUNK)):
-        shift = tf.stack([tf.constant(0, tf.int64), tf.constant(i << 32, tf.int64)])
-        chunks.append(_log_weights(log_joint, args, mean, tril, tf.cast(seed_pair, tf.int64) + shift).numpy())
+    for i in range(math.ceil(n_samples / IMPORTANCE_CHUNK)):
+        chunk_seed = tf.cast(seed_pair, tf.int64) + tf.constant([0, i << 32], tf.int64)
+        chunks.append(_log_weights(log_joint, args, mean, tril, chunk_seed).numpy())
     log_w = np.concatenate(chunks)[:n_samples].astype(np.float64)
+    log_w = log_w.reshape(-1, log_w.shape[-1])
     if bad := np.sum(~np.isfinite(log_w.max(axis=0))):
         raise EstimatorError(f"The importance weights of {bad} of {log_w.shape[1]} datapoints are all 0 or not finite.")
     ess = _effective_size(log_w)
-    log_px = logsumexp(log_w, axis=0) - np.log(n_samples)
-    se = np.sqrt(np.maximum(1 / ess - 1 / n_samples, 0))
+    log_px = logsumexp(log_w, axis=0) - np.log(len(log_w))
+    se = np.sqrt(np.maximum(1 / ess - 1 / len(log_w), 0))
     return Estimate(log_px, se, ess, _reliable(np.isfinite(log_px), ess, mean.shape[-1], warn_of_dimension=False))
 
 
-def gaussian_proposal(chains: hmc.Chains, inflation: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
-    """A proposal for a model without encoder: mean and Cholesky factor of the draws' covariance times `inflation`.
+def gaussian_proposal(chains: hmc.Chains, inflation: float = 1.5) -> Proposal:
+    """A proposal from posterior draws: their mean, and the Cholesky factor of their covariance times `inflation`.
 
     Wider than the posterior, since importance weights are unbounded under a proposal that is too narrow. Where the
     draws have a singular covariance it is the prior, whose low effective sample size then flags the estimate.
@@ -127,12 +134,11 @@ def gaussian_proposal(chains: hmc.Chains, inflation: float = 1.5) -> tuple[np.nd
 
 @tf.function(jit_compile=True)
 def _log_weights(log_joint: Callable, args: tuple, mean: tf.Tensor, tril: tf.Tensor, seed_pair: tf.Tensor) -> tf.Tensor:
-    n_latent = mean.shape[-1]
-    eps = draws.normal(seed_pair, [IMPORTANCE_CHUNK, *mean.shape])
-    z = mean + tf.linalg.matvec(tril, eps)
-    log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(tril)), axis=-1)
-    log_q = -tf.reduce_sum(eps**2, axis=-1) / 2 - log_det - n_latent * np.log(2 * np.pi) / 2
-    return log_joint(*args, z) - log_q
+    """log p(x, z) - log q(z) [IMPORTANCE_CHUNK, K, N] of draws from K proposals, mean [K, N, d], tril [K, N, d, d]."""
+    z = mean + tf.linalg.matvec(tril, draws.normal(seed_pair, [IMPORTANCE_CHUNK, *mean.shape]))
+    q = tfp.distributions.MultivariateNormalTriL(mean, tril)
+    log_q = q.log_prob(z[:, :, None])  # [chunk, K, K, N]: every draw under every proposal
+    return log_joint(*args, z) - (tf.reduce_logsumexp(log_q, axis=2) - np.log(mean.shape[0]))
 
 
 def _gaussian_log_density(z_fit: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -7,8 +7,10 @@ import pandas as pd
 from replication import reference
 from replication.records import Record
 
-PANEL = ["dataset", "n_latent", "algorithm", "split"]
-PANEL_3 = ["dataset", "n_train", "algorithm", "split"]
+PANELS = {  # what tells the curves of a figure apart, and the column that it shows
+    2: (["dataset", "n_latent", "algorithm", "split"], "bound"),
+    3: (["dataset", "n_train", "algorithm", "split"], "log_px"),
+}
 MILLIONS = (1, 5, 10, 20, 40, 60)
 ORDERINGS = {  # of the paper's figure 3: (above, below) per number of training datapoints
     1000: (("aevb", "wake_sleep"), ("mcem", "wake_sleep")),
@@ -16,22 +18,24 @@ ORDERINGS = {  # of the paper's figure 3: (above, below) per number of training 
 }
 
 
-def final_bounds(curves: pd.DataFrame) -> pd.DataFrame:
-    """Per curve of figure 2: our last bound, the paper's at the same number of samples, the difference [nats]."""
-    last = curves.groupby(["dataset", "n_latent", "algorithm"])["samples_evaluated"].transform("max")
-    final = curves[curves["samples_evaluated"] == last]
-    paper_curves = dict(list(reference.load(2).groupby(PANEL)))
-    table = final.groupby(PANEL, as_index=False)[["samples_evaluated", "bound", "bound_se"]].mean()
+def final_values(curves: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
+    """Per curve of a figure: our last value, the paper's at the same number of samples, the difference [nats]."""
+    panel, column = PANELS[figure]
+    run = [name for name in panel if name != "split"]
+    last = curves.groupby(run)["samples_evaluated"].transform("max")
+    final = curves[curves["samples_evaluated"] == last].rename(columns={column: "ours", f"{column}_se": "se"})
+    paper_curves = dict(list(reference.load(figure).groupby(panel)))
+    table = final.groupby(panel, as_index=False)[["samples_evaluated", "ours", "se"]].mean()
     table["paper"] = [
-        reference.value_at(paper_curves.get(tuple(row[PANEL]), pd.DataFrame()), row["samples_evaluated"])
+        reference.value_at(paper_curves.get(tuple(row[panel]), pd.DataFrame()), row["samples_evaluated"])
         for _, row in table.iterrows()
     ]
-    table["difference"] = table["bound"] - table["paper"]
-    return table.rename(columns={"bound": "ours", "bound_se": "se"})
+    table["difference"] = table["ours"] - table["paper"]
+    return table
 
 
 def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
-    """The long table of `final_bounds` with train and test next to each other, for reading."""
+    """The long table of `final_values` with train and test next to each other, for reading."""
     index = ["dataset", "n_latent", "algorithm", "samples_evaluated"]
     wide = table.pivot(index=index, columns="split", values=["ours", "paper", "difference"])
     return wide.reorder_levels([1, 0], axis=1)[
@@ -64,15 +68,16 @@ def marginal_likelihoods(curves: pd.DataFrame, millions: Iterable[float] = MILLI
 
     With `scale` 5, MCEM's samples are counted as N per step: our value at 5 x stands beside the paper's at x.
     """
-    paper_curves = dict(list(reference.load(3).groupby(PANEL_3)))
+    keys, _ = PANELS[3]
+    paper_curves = dict(list(reference.load(3).groupby(keys)))
     rows = []
-    for panel, curve in curves.groupby(PANEL_3):
+    for panel, curve in curves.groupby(keys):
         for x in millions:
             at_x = curve[curve["samples_evaluated"] == round(x * 1e6 * scale)]
             if len(at_x):
                 paper = reference.value_at(paper_curves.get(panel, pd.DataFrame()), x * 1e6)
                 rows.append([*panel, x, at_x["log_px"].mean(), paper])
-    table = pd.DataFrame(rows, columns=[*PANEL_3, "millions", "ours", "paper"])
+    table = pd.DataFrame(rows, columns=[*keys, "millions", "ours", "paper"])
     table["difference"] = table["ours"] - table["paper"]
     return table
 

@@ -59,7 +59,7 @@ def test_appendix_d_agrees_with_the_exact_likelihood(problem, density):
 
 def test_importance_sampling_agrees_with_the_exact_likelihood(problem):
     args, exact, chains, _ = problem
-    estimate = ml.importance_sampling(log_joint, args, *ml.gaussian_proposal(chains), draws.stream(0, 0, "eps"), 2000)
+    estimate = ml.importance_sampling(log_joint, args, [ml.gaussian_proposal(chains)], draws.stream(0, 0, "eps"), 2000)
     assert_agrees(estimate, exact)
     assert np.all(estimate.is_reliable)
 
@@ -68,8 +68,8 @@ def test_standard_errors_are_those_of_repeated_estimates():
     # An estimate whose error bars do not cover its own spread could not be compared with anything.
     args, _ = ppca(2)
     chains, _ = posterior_chains(args, 2)
-    proposal = ml.gaussian_proposal(chains)
-    repeated = [ml.importance_sampling(log_joint, args, *proposal, draws.stream(i, 0, "eps"), 100) for i in range(40)]
+    proposals = [ml.gaussian_proposal(chains)]
+    repeated = [ml.importance_sampling(log_joint, args, proposals, draws.stream(i, 0, "eps"), 100) for i in range(40)]
     spread = np.std([estimate.log_px for estimate in repeated], axis=0)
     claimed = np.mean([estimate.se for estimate in repeated], axis=0)
     assert np.median(spread / claimed) == pytest.approx(1, abs=0.15)
@@ -80,8 +80,17 @@ def test_proposal_too_narrow_is_flagged():
     chains, _ = posterior_chains(args, 3)
     mean, tril = ml.gaussian_proposal(chains)
     with pytest.warns(UserWarning, match="unreliable"):
-        estimate = ml.importance_sampling(log_joint, args, mean + 2, 0.05 * tril, draws.stream(0, 0, "eps"))
+        estimate = ml.importance_sampling(log_joint, args, [(mean + 2, 0.05 * tril)], draws.stream(0, 0, "eps"))
     assert not np.all(estimate.is_reliable)
+
+
+def test_mixture_covers_for_a_proposal_that_misses():
+    # With the good proposal alone or both together the estimate is right; the bad one alone is far off.
+    args, exact = ppca(3)
+    good = ml.gaussian_proposal(posterior_chains(args, 3)[0])
+    bad = (good[0] + 3, 0.3 * good[1])
+    both = ml.importance_sampling(log_joint, args, [good, bad], draws.stream(0, 0, "eps"), 2000)
+    assert_agrees(both, exact)
 
 
 def fake_chains(z: np.ndarray, acceptance: float = 0.9) -> tuple[hmc.Chains, np.ndarray]:
@@ -100,7 +109,7 @@ def test_fewer_than_four_draws_are_refused():
         ml.hmc_density_estimator(*fake_chains(normal(3)))
     args, _ = ppca(2)
     with pytest.raises(ml.EstimatorError, match="too few"):
-        ml.importance_sampling(log_joint, args, np.zeros((N, 2)), np.tile(np.eye(2), (N, 1, 1)), tf.constant([0, 0]), 3)
+        ml.importance_sampling(log_joint, args, [ml.gaussian_proposal(fake_chains(normal(50))[0])], tf.zeros(2), 3)
 
 
 def test_start_of_zero_density_is_an_error():

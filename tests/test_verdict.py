@@ -15,24 +15,24 @@ def curves_of(bound: float, samples: int = 1_000_000, **changes) -> pd.DataFrame
 
 
 def test_final_bound_is_compared_at_the_same_number_of_samples():
-    table = verdict.final_bounds(curves_of(-120.0))
+    table = verdict.final_values(curves_of(-120.0))
     assert len(table) == 1
     assert table.loc[0, "ours"] == -120 and table.loc[0, "paper"] == pytest.approx(-124.2, abs=0.3)
     assert table.loc[0, "difference"] == pytest.approx(4.2, abs=0.3)
 
 
 def test_no_difference_where_the_paper_shows_no_curve():
-    assert np.isnan(verdict.final_bounds(curves_of(-120.0, samples=200_000)).loc[0, "difference"])
-    assert np.isnan(verdict.final_bounds(curves_of(-20.0, dataset="digits")).loc[0, "difference"])
+    assert np.isnan(verdict.final_values(curves_of(-120.0, samples=200_000)).loc[0, "difference"])
+    assert np.isnan(verdict.final_values(curves_of(-20.0, dataset="digits")).loc[0, "difference"])
 
 
 def test_seeds_are_averaged():
     both = pd.concat([curves_of(-120.0), curves_of(-122.0, seed=1)])
-    assert verdict.final_bounds(both).loc[0, "ours"] == -121
+    assert verdict.final_values(both).loc[0, "ours"] == -121
 
 
 def test_side_by_side_keeps_every_number():
-    long = verdict.final_bounds(pd.concat([curves_of(-120.0), curves_of(-119.0, split="train")]))
+    long = verdict.final_values(pd.concat([curves_of(-120.0), curves_of(-119.0, split="train")]))
     wide = verdict.side_by_side(long)
     assert wide[("test", "ours")].item() == -120 and wide[("train", "ours")].item() == -119
 
@@ -45,3 +45,39 @@ def test_independent_gaussian_stands_beside_the_last_bound():
     table = verdict.against_independent_gaussian([record]).set_index("split")
     assert table.loc["test", "difference"] == pytest.approx(575 - 579.1)
     assert verdict.against_independent_gaussian([record._replace(facts={})]).empty
+
+
+def marginal_curves() -> pd.DataFrame:
+    """Figure 3 in which everything is ordered as in the paper, reached to 10 million by all but MCEM on much data."""
+    level = {(1000, "aevb"): -115, (1000, "wake_sleep"): -130, (1000, "mcem"): -118}
+    level |= {(50_000, "aevb"): -135, (50_000, "wake_sleep"): -140, (50_000, "mcem"): -160}
+    return pd.DataFrame([
+        {"dataset": "mnist", "n_train": n, "algorithm": algorithm, "split": split, "samples_evaluated": x,
+         "log_px": value, "log_px_se": 1.0}
+        for (n, algorithm), value in level.items() for split in ("train", "test")
+        for x in (1_000_000, 5_000_000, 10_000_000) if not (algorithm == "mcem" and n == 50_000 and x > 5_000_000)
+    ])  # fmt: skip
+
+
+def test_marginal_likelihood_is_compared_at_equal_samples():
+    table = verdict.marginal_likelihoods(marginal_curves()).set_index(["n_train", "algorithm", "split", "millions"])
+    row = table.loc[(1000, "aevb", "train", 10)]
+    assert row["ours"] == -115 and row["difference"] == pytest.approx(-115 - row["paper"])
+    assert -125 < row["paper"] < -112, "the paper's curve passes there"
+
+
+def test_other_count_of_samples_moves_our_curve():
+    # Counting N per step, our value at 5 million stands beside the paper's at 1 million.
+    mcem = marginal_curves().query("algorithm == 'mcem'")
+    mcem = mcem.assign(log_px=-mcem["samples_evaluated"] / 1e6)
+    table = verdict.marginal_likelihoods(mcem, millions=(1, 2), scale=5)
+    assert table[table["n_train"] == 1000].groupby("millions")["ours"].first().to_dict() == {1: -5, 2: -10}
+
+
+def test_orderings_are_computed_where_all_three_have_been():
+    # On much data MCEM has only reached 5 million: comparing elsewhere would compare unequal samples.
+    table = verdict.orderings(marginal_curves())
+    assert table["holds"].all() and len(table) == 6
+    assert table.groupby("n_train")["millions"].first().to_dict() == {1000: 10, 50_000: 5}
+    swapped = marginal_curves().replace({"algorithm": {"aevb": "wake_sleep", "wake_sleep": "aevb"}})
+    assert verdict.orderings(swapped)["holds"].sum() == 2
