@@ -31,7 +31,7 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
     figure, grid = plt.subplots(
         len(datasets),
         n_columns,
-        figsize=(2.6 * n_columns + 0.6, 2.9 * len(datasets)),
+        figsize=(2.6 * n_columns + 0.6, 3.0 * len(datasets)),
         squeeze=False,
         layout="constrained",
     )
@@ -46,8 +46,8 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
             axes.set(title=f"{TITLES[dataset]}, $N_z$ = {n_latent}", xscale="log", xlim=X_LIMITS)
             axes.set_ylim(*_y_limits(dataset, ours))
             axes.grid(alpha=0.25, linewidth=0.5)
+            axes.set_xlabel("training samples evaluated")
         row[0].set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
-    figure.supxlabel("training samples evaluated", fontsize="medium")
     _legend(figure, ["aevb", "wake_sleep"], with_paper=paper["dataset"].isin(datasets).any())
     return figure
 
@@ -63,13 +63,13 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
         for table, column, style in ((reference, "value", PAPER), (ours, "log_px", OURS)):
             _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), column, style)
         axes.set(title=f"{TITLES[dataset]}, $N_{{train}}$ = {n_train}", xlim=X_LIMITS_3)
+        axes.set_xlabel("training samples evaluated (millions)")
         axes.set_ylim(*(Y_LIMITS_3 if len(reference) else (None, None)))
         axes.grid(alpha=0.25, linewidth=0.5)
         longest = ours["samples_evaluated"].max() / 1e6
         if longest < X_LIMITS_3[1]:
             axes.set_xlim(0, longest)
     row[0][0].set_ylabel(r"estimated $\log p(x)$ [nats]")
-    figure.supxlabel("training samples evaluated (millions)", fontsize="medium")
     _legend(figure, list(ALGORITHMS), with_paper=(paper["dataset"] == dataset).any())
     return figure
 

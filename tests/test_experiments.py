@@ -3,7 +3,7 @@
 import pytest
 
 from replication.config import ConfigError
-from replication.experiments import figure2, settings, settings_of_notebook
+from replication.experiments import figure2, figure3, settings, settings_of_notebook
 
 
 def test_figure_2_has_the_papers_18_runs():
@@ -61,3 +61,12 @@ def test_notebook_cells_may_be_run_twice():
     chosen = settings("smoke")
     namespace = {"profile": "smoke", "settings": chosen, "runs": figure2(chosen)}
     assert settings_of_notebook(namespace) == chosen
+
+
+def test_figure_3_has_the_papers_six_runs():
+    runs = figure3(settings("paper"))
+    assert {(run.n_train, run.algorithm) for run in runs} == {
+        (n, algorithm) for n in (1000, 50_000) for algorithm in ("aevb", "wake_sleep", "mcem")
+    }
+    assert {(run.dataset, run.n_latent, run.n_hidden, run.metric) for run in runs} == {("mnist", 3, 100, "log_px")}
+    assert {run.batch_size for run in runs if run.algorithm == "mcem"} == {1000, 50_000}

@@ -70,3 +70,17 @@ def test_same_data_give_the_same_bytes(curves, tmp_path):
     for name in ("one.svg", "two.svg"):
         figures.save(figures.figure2(curves, reference.load(2)), [tmp_path / name])
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
+def test_figure_3_draws_all_curves_in_millions():
+    # Fails if a panel mixes training set sizes, or if the axis is in single samples.
+    paper = reference.load(3).astype({"n_train": int})
+    ours = paper.rename(columns={"value": "log_px"}).assign(seed=0)
+    panels = visible(figures.figure3(ours, paper))
+    assert [axes.get_title() for axes in panels] == [f"MNIST, $N_{{train}}$ = {n}" for n in (1000, 50_000)]
+    for axes, n_train in zip(panels, (1000, 50_000), strict=True):
+        expected = {
+            tuple(curve["value"]) for _, curve in paper[paper["n_train"] == n_train].groupby(["algorithm", "split"])
+        }
+        assert {tuple(line.get_ydata()) for line in axes.lines} == expected and len(axes.lines) == 12
+        assert axes.get_xlim() == (0, 60) and max(line.get_xdata().max() for line in axes.lines) < 70

@@ -12,8 +12,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first: a module imports from its own layer's left, never from its right.
 LAYERS = [
     "errors", "progress", "files", "paths", "config", "marks", "draws", "experiments", "data", "models", "estimators",
-    "hmc", "marginal_likelihood", "evaluation", "baselines", "algorithms", "checkpoints", "records", "training", "parallel", "reference", "verdict", "figures",
-    "batch", "benchmark", "__main__",
+    "hmc", "marginal_likelihood", "evaluation", "baselines", "algorithms", "checkpoints", "records", "training",
+    "parallel", "reference", "verdict", "figures", "batch", "benchmark", "__main__",
 ]  # fmt: skip
 
 

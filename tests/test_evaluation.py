@@ -1,0 +1,37 @@
+"""What a curve shows: the sizes that are stated, and two estimates of log p(x) that agree on a trained model."""
+
+import numpy as np
+import pytest
+
+from replication import data, evaluation, records, training
+from replication.config import RunConfig
+
+
+def test_datapoints_are_the_stated_ones(tiny):
+    digits = data.load("digits")
+    bound = evaluation.datapoints(tiny, digits)
+    assert len(bound["train"]) == 1500 and len(bound["test"]) == 297
+    log_px = evaluation.datapoints(tiny.replace(metric="log_px", n_train=1200), digits)
+    assert len(log_px["train"]) == 1000
+    np.testing.assert_array_equal(log_px["train"], digits.x_train[:1000])
+
+
+@pytest.mark.parametrize("algorithm", ["aevb", "mcem"])
+def test_both_estimates_agree_on_a_trained_model(tmp_path, algorithm):
+    # With and without an encoder. Fails if one of them estimates another quantity, the bound for instance.
+    config = RunConfig(
+        dataset="digits",
+        algorithm=algorithm,
+        n_latent=2,
+        n_hidden=20,
+        n_train=400,
+        batch_size=400 if algorithm == "mcem" else 100,
+        metric="log_px",
+        learning_rate=0.1,
+        samples_total=100_000,
+    )
+    curve = training.train(config, tmp_path).curve
+    assert set(curve["split"]) == {"train", "test"}
+    assert (curve["difference"].abs() < 0.5).all() and (curve["difference_se"] < 0.2).all()
+    assert (curve["acceptance"] > 0.7).all() and (curve["n_unreliable"] < 80).all()
+    assert records.is_complete(config, tmp_path)
