@@ -32,7 +32,7 @@ def train(
     engine = Engine(config, dataset)
     run = checkpoints.load(config, engine.initial_state) or Run(engine.initial_state)
     saved_at = time.monotonic()
-    for mark in marks(config.samples_total):
+    for mark in marks(config.metric, config.samples_total):
         target = math.ceil(mark / config.samples_per_step)
         while run.step < target:
             run, objective = engine.advance(run, target)

@@ -11,13 +11,20 @@ from replication.marks import marks
 
 
 def test_marks_are_log_spaced_and_end_with_the_run():
-    assert marks(4000) == [4000]
-    assert marks(300_000) == [100_000, 125_000, 160_000, 200_000, 250_000, 300_000]
-    grid = marks(10**8)
+    assert marks("bound", 4000) == [4000]
+    assert marks("bound", 300_000) == [100_000, 125_000, 160_000, 200_000, 250_000, 300_000]
+    grid = marks("bound", 10**8)
     assert {10**5, 10**6, 3 * 10**6, 10**7, 6 * 10**7, 10**8} <= set(grid)
     for decade in (10**5, 10**6, 10**7):
         assert sum(decade <= mark < 10 * decade for mark in grid) >= 8
     assert grid == sorted(set(grid))
+
+
+def test_marks_of_the_marginal_likelihood_cover_the_papers_axis():
+    grid = marks("log_px", 6 * 10**7)
+    assert len(grid) >= 25 and grid == sorted(set(grid))
+    assert {million * 10**6 for million in (1, 5, 10, 20, 40, 60)} <= set(grid)
+    assert marks("log_px", 500_000) == [100_000, 250_000, 500_000]
 
 
 @pytest.mark.parametrize("algorithm", ["aevb", "wake_sleep"])
