@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,8 +35,15 @@ class Record(NamedTuple):
 
 
 def save(config: RunConfig, rows: Sequence[dict], facts: dict, folder: Path) -> Record:
-    """Write the record of a run, replacing an earlier one at once; raises RecordError when the disk refuses."""
+    """Write the record of a run, replacing a shorter one at once; a longer one stays. Returns the one that is there.
+
+    Raises RecordError when the disk refuses, or when the record that is there is damaged.
+    """
     curve = pd.DataFrame(rows)
+    endless = config.replace(samples_total=sys.maxsize)
+    earlier = load(endless, folder)
+    if earlier is not None and earlier.samples_evaluated > curve["samples_evaluated"].max():
+        return load(config, folder)
     text = curve.to_csv(index=False, float_format="%.4f")
     facts = {**facts, **_environment(), "curve_sha256": hashlib.sha256(text.encode()).hexdigest()}
     content = {"run_id": config.run_id, "config": config.model_dump(), **facts}

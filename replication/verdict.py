@@ -6,6 +6,7 @@ import pandas as pd
 
 from replication import reference
 from replication.records import Record
+from replication.records import curves as curves_of
 
 PANELS = {  # what tells the curves of a figure apart, and the column that it shows
     2: (["dataset", "n_latent", "algorithm", "split"], "bound"),
@@ -80,6 +81,18 @@ def marginal_likelihoods(curves: pd.DataFrame, millions: Iterable[float] = MILLI
     table = pd.DataFrame(rows, columns=[*keys, "millions", "ours", "paper"])
     table["difference"] = table["ours"] - table["paper"]
     return table
+
+
+def readings(records: list[Record], millions: float) -> pd.DataFrame:
+    """log p(x) after so many samples under different stepsizes and initialisations, beside the paper's [nats]."""
+    tables = [
+        marginal_likelihoods(curves_of([record]), [millions]).assign(
+            stepsize=record.config.learning_rate, initialisation=record.config.initialisation
+        )
+        for record in records
+    ]
+    rows = ["n_train", "initialisation", "stepsize"]
+    return pd.concat(tables).pivot(index=rows, columns="split", values=["ours", "paper", "difference"])
 
 
 def orderings(curves: pd.DataFrame) -> pd.DataFrame:

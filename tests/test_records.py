@@ -40,6 +40,13 @@ def test_later_record_replaces_the_earlier(tiny, tmp_path):
     assert len(records.load(tiny, tmp_path).curve) == 4
 
 
+def test_shorter_run_never_replaces_a_longer_record(tiny, tmp_path):
+    # A run that starts anew, in a fresh clone say, must not shorten what is recorded.
+    records.save(tiny, ROWS, {}, tmp_path)
+    returned = records.save(tiny.replace(samples_total=1000), ROWS[:2], {}, tmp_path)
+    assert records.load(tiny, tmp_path).samples_evaluated == 4000 and returned.samples_evaluated == 1000
+
+
 def test_one_changed_digit_is_noticed(tiny, tmp_path):
     records.save(tiny, ROWS, {}, tmp_path)
     curve = tmp_path / tiny.run_id / "curve.csv"
