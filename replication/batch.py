@@ -56,7 +56,10 @@ def reproduce(profile: str, n_jobs: int) -> None:
         seconds = sum(_seconds(config, folder) - seconds_before[config] for config in todo)
         print(f"Trained {len(todo)} runs ({seconds:.0f} core-seconds of steps); executed {len(changed)} notebooks.")
     _print_results(chosen)
-    print(f"\nFigures:   {paths.figures(profile)}\nNotebooks: {paths.out(profile)}\nRecords:   {folder}")
+    places = {"Figures": paths.figures(profile), "Notebooks": paths.out(profile), "Records": folder}
+    print()
+    for name, place in places.items():
+        print(f"{name:9} {place.relative_to(paths.ROOT)}")
 
 
 def execute_notebooks(folder: Path) -> None:
