@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-TITLES = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits (8 x 8, not MNIST)"}
+TITLES = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits, not MNIST"}
 ALGORITHMS = {
     "aevb": ("AEVB", "#0b62a4", "0.35"),
     "wake_sleep": ("Wake-sleep", "#d1495b", "0.6"),
