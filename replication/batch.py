@@ -102,9 +102,9 @@ def _seconds(config: RunConfig, folder: Path) -> float:
 def _print_results(chosen: Settings) -> None:
     """The last value of every run on test: the bound of figure 2, log p(x) of figure 3 [nats]."""
     folder = paths.runs(chosen.profile)
-    for title, configs in (("lower bound", figure2(chosen)), ("log p(x)", figure3(chosen))):
+    for figure, title, configs in ((2, "lower bound", figure2(chosen)), (3, "log p(x)", figure3(chosen))):
         found = records.curves([record for config in configs if (record := records.load(config, folder))])
-        table = verdict.final_values(found, 2 if title == "lower bound" else 3)
+        table = verdict.final_values(found, figure)
         table = table[table["split"] == "test"].drop(columns="split")
         print(f"\n{title} on test [nats]")
         print(table.to_string(index=False, float_format="{:.1f}".format, na_rep="-"))

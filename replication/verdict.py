@@ -1,6 +1,6 @@
 """Records against the paper: comparisons are computed here and stated nowhere else."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
@@ -25,14 +25,18 @@ def final_values(curves: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
     run = [name for name in panel if name != "split"]
     last = curves.groupby(run)["samples_evaluated"].transform("max")
     final = curves[curves["samples_evaluated"] == last].rename(columns={column: "ours", f"{column}_se": "se"})
-    paper_curves = dict(list(reference.load(figure).groupby(panel)))
     table = final.groupby(panel, as_index=False)[["samples_evaluated", "ours", "se"]].mean()
-    table["paper"] = [
-        reference.value_at(paper_curves.get(tuple(row[panel]), pd.DataFrame()), row["samples_evaluated"])
-        for _, row in table.iterrows()
-    ]
+    paper_at = _paper(figure)
+    table["paper"] = [paper_at(tuple(row[panel]), row["samples_evaluated"]) for _, row in table.iterrows()]
     table["difference"] = table["ours"] - table["paper"]
     return table
+
+
+def _paper(figure: int) -> Callable[[tuple, float], float]:
+    """The paper's value for a panel and a number of samples; NaN where the figure has no such curve."""
+    panel, _ = PANELS[figure]
+    curves = dict(list(reference.load(figure).groupby(panel)))
+    return lambda key, samples: reference.value_at(curves.get(key, pd.DataFrame()), samples)
 
 
 def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
@@ -70,14 +74,13 @@ def marginal_likelihoods(curves: pd.DataFrame, millions: Iterable[float] = MILLI
     With `scale` 5, MCEM's samples are counted as N per step: our value at 5 x stands beside the paper's at x.
     """
     keys, _ = PANELS[3]
-    paper_curves = dict(list(reference.load(3).groupby(keys)))
+    paper_at = _paper(3)
     rows = []
     for panel, curve in curves.groupby(keys):
         for x in millions:
             at_x = curve[curve["samples_evaluated"] == round(x * 1e6 * scale)]
             if len(at_x):
-                paper = reference.value_at(paper_curves.get(panel, pd.DataFrame()), x * 1e6)
-                rows.append([*panel, x, at_x["log_px"].mean(), paper])
+                rows.append([*panel, x, at_x["log_px"].mean(), paper_at(panel, x * 1e6)])
     table = pd.DataFrame(rows, columns=[*keys, "millions", "ours", "paper"])
     table["difference"] = table["ours"] - table["paper"]
     return table
