@@ -43,13 +43,12 @@ def log_px(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Te
     The standard errors are over datapoints. Unreliable datapoints are counted; those without a value are left out.
     """
     args = (params.decoder, x)
-    start = ml.best_of_prior(models.log_joint, args, config.n_latent, seed_pair)
+    encoder = _encoder_proposals(params, x)
+    guess = encoder[0][0] if encoder else None
+    start = ml.chain_start(models.log_joint, args, config.n_latent, seed_pair, guess)
     chains, ess = ml.sample_posterior(models.log_joint, args, start, seed_pair)
     paper = ml.hmc_density_estimator(chains, ess.numpy())
-    proposals = [ml.gaussian_proposal(chains)]
-    if hasattr(params, "encoder"):
-        proposals.append(_encoder_proposal(params, x))
-    check = ml.importance_sampling(models.log_joint, args, proposals, seed_pair)
+    check = ml.importance_sampling(models.log_joint, args, [ml.gaussian_proposal(chains), *encoder], seed_pair)
     return {
         **_mean_and_se("log_px", paper.log_px),
         **_mean_and_se("log_px_importance", check.log_px),
@@ -66,9 +65,12 @@ def _bound(params: models.Params, x: tf.Tensor, n_latent: int, seed_pair: tf.Ten
     return sgvb_b(params, x, draws.normal(seed_pair, [1, x.shape[0], n_latent]))
 
 
-def _encoder_proposal(params: models.Params, x: tf.Tensor) -> ml.Proposal:
+def _encoder_proposals(params: NamedTuple, x: tf.Tensor) -> list[ml.Proposal]:
+    """q(z|x) as a proposal where the model has an encoder; Monte Carlo EM has none."""
+    if not hasattr(params, "encoder"):
+        return []
     q_z_given_x = models.encode(params.encoder, x)
-    return q_z_given_x.mean().numpy(), tf.linalg.diag(q_z_given_x.stddev()).numpy()
+    return [(q_z_given_x.mean().numpy(), tf.linalg.diag(q_z_given_x.stddev()).numpy())]
 
 
 def _mean(values: tf.Tensor) -> float:

@@ -37,6 +37,20 @@ def posterior_chains(args: tuple, n_latent: int) -> tuple[hmc.Chains, np.ndarray
     return chains, ess.numpy()
 
 
+def test_a_chain_starts_at_a_guess_only_where_it_is_likelier_than_every_draw_from_the_prior():
+    # Fails if the guess is ignored: the narrow mode that holds nearly all of the posterior is then never found.
+    def narrow(centre, z):
+        return tf.reduce_logsumexp(
+            [-tf.reduce_sum((z - centre) ** 2, -1) / 2e-8, -tf.reduce_sum(z**2, -1) - 10], axis=0
+        )
+
+    centre, seed = tf.constant([[1.5, 1.5]]), draws.stream(0, 0, "chains")
+    at_prior = ml.chain_start(narrow, (centre,), 2, seed)
+    np.testing.assert_array_equal(ml.chain_start(narrow, (centre,), 2, seed, centre), centre)
+    np.testing.assert_array_equal(ml.chain_start(narrow, (centre,), 2, seed, centre + 5), at_prior)
+    assert np.abs(at_prior).max() < 0.5
+
+
 @pytest.fixture(scope="module", params=[2, 3, 5])
 def problem(request):
     args, exact = ppca(request.param)
