@@ -12,6 +12,8 @@ PANELS = {  # what tells the curves of a figure apart, and the column that it sh
     2: (["dataset", "n_latent", "algorithm", "split"], "bound"),
     3: (["dataset", "n_train", "algorithm", "split"], "log_px"),
 }
+RUN = ["dataset", "algorithm", "n_latent"]
+ACTIVE = 0.01  # nats: a latent dimension with a smaller KL says nothing of x
 MILLIONS = (1, 5, 10, 20, 40, 60)
 ORDERINGS = {  # of the paper's figure 3: (above, below) per number of training datapoints
     1000: (("aevb", "wake_sleep"), ("mcem", "wake_sleep")),
@@ -66,6 +68,38 @@ def against_independent_gaussian(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["dataset", "algorithm", "n_latent", "split", "bound", "independent Gaussian", "difference"]
     )
+
+
+def chosen_stepsizes(records: list[Record]) -> pd.DataFrame:
+    """Per run: the bound on train [nats] after the first iterations with each stepsize, and the stepsize to choose.
+
+    The paper chose by "performance on the training set in the first few iterations". Here: the largest stepsize whose
+    bound is not below the best by more than the best's standard error over datapoints.
+    """
+    rows = []
+    for record in records:
+        on_train = record.curve[record.curve["split"] == "train"].iloc[-1]
+        rows.append([*(getattr(record.config, name) for name in RUN), record.config.learning_rate])
+        rows[-1] += [on_train["bound"], on_train["bound_se"]]
+    table = pd.DataFrame(rows, columns=[*RUN, "stepsize", "bound", "se"])
+    wide = table.pivot(index=RUN, columns="stepsize", values="bound")
+    best = table.loc[table.groupby(RUN)["bound"].idxmax()].set_index(RUN)
+    is_as_good = wide.ge(best["bound"] - best["se"], axis=0)
+    return wide.assign(se=best["se"], chosen=is_as_good.apply(lambda row: row.index[row].max(), axis=1))
+
+
+def latent_use(records: list[Record]) -> pd.DataFrame:
+    """KL(q(z_j|x) || p(z_j)) per latent dimension j, the most used first, mean over the test set [nats]."""
+    kls = {record.config.n_latent: sorted(record.facts["kl_per_dimension"], reverse=True) for record in records}
+    rows = [(n_latent, rank, kl) for n_latent, kl_ in sorted(kls.items()) for rank, kl in enumerate(kl_, start=1)]
+    return pd.DataFrame(rows, columns=["n_latent", "rank", "kl"])
+
+
+def active_units(use: pd.DataFrame) -> pd.DataFrame:
+    """How many latent dimensions carry more than ACTIVE nats, per model, and the KL of all and of the others."""
+    is_active = use["kl"] > ACTIVE
+    groups = use.assign(active=is_active, unused=use["kl"].where(~is_active, 0)).groupby("n_latent")
+    return groups.agg(active=("active", "sum"), kl=("kl", "sum"), kl_of_inactive=("unused", "sum"))
 
 
 def marginal_likelihoods(curves: pd.DataFrame, millions: Iterable[float] = MILLIONS, scale: int = 1) -> pd.DataFrame:

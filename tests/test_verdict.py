@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication import records, verdict
+from replication import experiments, paths, records, verdict
 from replication.config import RunConfig
 
 
@@ -81,3 +81,37 @@ def test_orderings_are_computed_where_all_three_have_been():
     assert table.groupby("n_train")["millions"].first().to_dict() == {1000: 10, 50_000: 5}
     swapped = marginal_curves().replace({"algorithm": {"aevb": "wake_sleep", "wake_sleep": "aevb"}})
     assert verdict.orderings(swapped)["holds"].sum() == 2
+
+
+def run_of(stepsize: float, bound: float, n_latent: int = 3, **facts) -> records.Record:
+    config = RunConfig(
+        dataset="mnist", algorithm="aevb", n_latent=n_latent, n_hidden=5, samples_total=1, learning_rate=stepsize
+    )
+    curve = pd.DataFrame([{"samples_evaluated": 2e5, "split": "train", "bound": bound, "bound_se": 0.5}])
+    return records.Record(config, curve, facts)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "chosen"), [((-150, -149, -900), 0.02), ((-150, -150.4, -151), 0.02), ((-150, -151, -160), 0.01)]
+)
+def test_the_stepsize_is_the_largest_that_starts_as_well_as_the_best(bounds, chosen):
+    runs = [run_of(stepsize, bound) for stepsize, bound in zip((0.01, 0.02, 0.1), bounds, strict=True)]
+    assert verdict.chosen_stepsizes(runs)["chosen"].item() == chosen
+
+
+def test_the_stepsizes_of_figure_2_are_those_that_the_rule_chooses():
+    # Fails when a default of experiments.py no longer follows from the recorded first iterations.
+    settings, folder = experiments.settings("paper"), paths.runs("paper")
+    table = verdict.chosen_stepsizes([records.load(config, folder) for config in experiments.stepsizes(settings)])
+    runs = {*experiments.figure2(settings), *experiments.manifolds(settings)}
+    assert table["chosen"].to_dict() == {(c.dataset, c.algorithm, c.n_latent): c.learning_rate for c in runs}
+
+
+def test_a_latent_variable_that_carries_nothing_is_not_active():
+    use = verdict.latent_use(
+        [run_of(0.1, 0, kl_per_dimension=[0.001, 3.0, 0.5]), run_of(0.1, 0, 1, kl_per_dimension=[2.0])]
+    )
+    assert use.query("n_latent == 3")["kl"].tolist() == [3.0, 0.5, 0.001]
+    units = verdict.active_units(use)
+    assert units["active"].to_dict() == {1: 1, 3: 2}
+    assert units.loc[3, "kl"] == pytest.approx(3.501) and units.loc[3, "kl_of_inactive"] == pytest.approx(0.001)
