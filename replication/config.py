@@ -15,14 +15,19 @@ class DatasetFacts(NamedTuple):
     """What a run needs to know of a dataset before it is loaded."""
 
     n_train: int
-    n_pixels: int
+    image_shape: tuple[int, int]
     likelihood: str
+
+    @property
+    def n_pixels(self) -> int:
+        """The dimensionality of x."""
+        return self.image_shape[0] * self.image_shape[1]
 
 
 DATASETS = {
-    "mnist": DatasetFacts(50_000, 784, "bernoulli"),
-    "frey_face": DatasetFacts(1565, 560, "gaussian"),
-    "digits": DatasetFacts(1500, 64, "bernoulli"),
+    "mnist": DatasetFacts(50_000, (28, 28), "bernoulli"),
+    "frey_face": DatasetFacts(1565, (28, 20), "gaussian"),
+    "digits": DatasetFacts(1500, (8, 8), "bernoulli"),
 }
 
 

@@ -47,7 +47,6 @@ class Dataset(NamedTuple):
     name: str
     x_train: np.ndarray
     x_test: np.ndarray
-    image_shape: tuple[int, int]
     labels_train: np.ndarray | None = None
     labels_test: np.ndarray | None = None
 
@@ -55,6 +54,13 @@ class Dataset(NamedTuple):
 def load(name: str) -> Dataset:
     """The named dataset, verified; raises DataError, or UnreachableError where no copy can be had."""
     return {"mnist": _load_mnist, "frey_face": _load_frey_face, "digits": _load_digits}[name]()
+
+
+def load_local(name: str) -> Dataset | None:
+    """The named dataset, verified, where a copy is on this machine; None, without a download, where there is none."""
+    sources = {"mnist": [MNIST_SHA256], "frey_face": [[file] for file in FREY_FACE_MIRRORS], "digits": [[]]}[name]
+    is_here = any(all(_local_copy(name, file) for file in files) for files in sources)
+    return load(name) if is_here else None
 
 
 def _load_mnist() -> Dataset:
@@ -66,7 +72,6 @@ def _load_mnist() -> Dataset:
         name="mnist",
         x_train=_scale(images.reshape(len(images), -1)[:n_train], 255),
         x_test=_scale(x_test.reshape(len(x_test), -1), 255),
-        image_shape=(28, 28),
         labels_train=labels[:n_train],
         labels_test=labels_test,
     )
@@ -76,7 +81,7 @@ def _load_frey_face() -> Dataset:
     """A random split of the 1965 frames into 1565 and 400, scaled by 1/256 as the authors do."""
     x = _scale(read_frey_face(_find_frey_face()), 256)
     train, test = _split(len(x), DATASETS["frey_face"].n_train)
-    return Dataset("frey_face", x[train], x[test], image_shape=(28, 20))
+    return Dataset("frey_face", x[train], x[test])
 
 
 def _load_digits() -> Dataset:
@@ -86,7 +91,7 @@ def _load_digits() -> Dataset:
     x, labels = load_digits(return_X_y=True)
     x = _scale(x, 16)
     train, test = _split(len(x), DATASETS["digits"].n_train)
-    return Dataset("digits", x[train], x[test], (8, 8), labels[train], labels[test])
+    return Dataset("digits", x[train], x[test], labels[train], labels[test])
 
 
 def _split(n: int, n_train: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,9 @@
 """Encoder and decoder: MLPs with one hidden tanh layer whose outputs are TFP distributions (appendix C)."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -50,6 +52,27 @@ class Params(NamedTuple):
 
     encoder: Encoder
     decoder: BernoulliDecoder | GaussianDecoder
+
+
+def to_arrays(params: NamedTuple) -> dict[str, np.ndarray]:
+    """Parameters by name, such as `encoder.hidden.w`."""
+    return {
+        f"{part}.{layer}.{name}": getattr(getattr(getattr(params, part), layer), name).numpy()
+        for part in params._fields
+        for layer in getattr(params, part)._fields
+        for name in Dense._fields
+    }
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> Params:
+    """The inverse of `to_arrays` for a model with an encoder."""
+
+    def pack(part: str, kind: type) -> NamedTuple:
+        layers = (Dense(*(tf.constant(arrays[f"{part}.{layer}.{name}"]) for name in "wb")) for layer in kind._fields)
+        return kind(*layers)
+
+    decoder = BernoulliDecoder if "decoder.logits.w" in arrays else GaussianDecoder
+    return Params(pack("encoder", Encoder), pack("decoder", decoder))
 
 
 def encode(encoder: Encoder, x: tf.Tensor) -> tfd.Distribution:

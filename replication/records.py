@@ -1,16 +1,19 @@
-"""A finished or running run on disk: `config.json` and `curve.csv` in a folder named by its run_id."""
+"""A finished or running run on disk: `config.json`, `curve.csv` and `weights.npz` in a folder named by its run_id."""
 
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from replication import paths
@@ -18,6 +21,7 @@ from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.files import write_atomically
 
+WEIGHTS = "weights.npz"
 PACKAGES = ("tensorflow", "tensorflow-probability", "numpy")
 
 
@@ -34,7 +38,9 @@ class Record(NamedTuple):
         return int(self.curve["samples_evaluated"].max())
 
 
-def save(config: RunConfig, rows: Sequence[dict], facts: dict, folder: Path) -> Record:
+def save(
+    config: RunConfig, rows: Sequence[dict], facts: dict, folder: Path, weights: Mapping[str, np.ndarray] | None = None
+) -> Record:
     """Write the record of a run, replacing a shorter one at once; a longer one stays. Returns the one that is there.
 
     Raises RecordError when the disk refuses, or when the record that is there is damaged.
@@ -45,13 +51,18 @@ def save(config: RunConfig, rows: Sequence[dict], facts: dict, folder: Path) -> 
     if earlier is not None and earlier.samples_evaluated > curve["samples_evaluated"].max():
         return load(config, folder)
     text = curve.to_csv(index=False, float_format="%.4f")
-    facts = {**facts, **_environment(), "curve_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    facts = {**facts, **_environment(), "curve_sha256": _sha256(text.encode())}
+    stored = _pack(config, weights) if weights else b""
+    if stored:
+        facts["weights_sha256"] = _sha256(stored)
     content = {"run_id": config.run_id, "config": config.model_dump(), **facts}
 
     def write(target: Path) -> None:
         target.mkdir()
         (target / "curve.csv").write_text(text)
         (target / "config.json").write_text(json.dumps(content, indent=2) + "\n")
+        if stored:
+            (target / WEIGHTS).write_bytes(stored)
 
     write_atomically(folder / config.run_id, write)
     return Record(config, curve, facts)
@@ -67,7 +78,7 @@ def load(config: RunConfig, folder: Path) -> Record | None:
         text = (place / "curve.csv").read_text()
     except (OSError, ValueError) as error:
         raise RecordError(f"The record {place} is damaged ({error}). Delete the folder, then run again.") from error
-    if hashlib.sha256(text.encode()).hexdigest() != facts.get("curve_sha256"):
+    if _sha256(text.encode()) != facts.get("curve_sha256"):
         raise RecordError(
             f"{place / 'curve.csv'} is not what the run wrote: its hash differs from the one in config.json. "
             "Restore it from version control, or delete the folder and run again."
@@ -76,6 +87,29 @@ def load(config: RunConfig, folder: Path) -> Record | None:
     # A run ends with a whole step, so its last mark may lie up to one step beyond.
     within = curve["samples_evaluated"] < config.samples_total + config.samples_per_step
     return Record(config, curve[within], facts)
+
+
+def load_weights(config: RunConfig, folder: Path) -> dict[str, np.ndarray]:
+    """The parameters at the furthest mark of a recorded run, by name, as float32.
+
+    Raises RecordError when they are missing, damaged, or those of another configuration.
+    """
+    record, file = load(config, folder), folder / config.run_id / WEIGHTS
+    again = f"Delete {file.parent} and train the run again, or restore the file from version control."
+    if record is None or not file.exists():
+        raise RecordError(f"There are no weights of {config.run_id} in {folder}. {again}")
+    stored = file.read_bytes()
+    try:
+        with np.load(io.BytesIO(stored)) as content:
+            run_id = str(content["run_id"])
+            weights = {name: content[name].astype(np.float32) for name in content.files if name != "run_id"}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RecordError(f"{file} is truncated or damaged ({error}). {again}") from error
+    if run_id != config.run_id:
+        raise RecordError(f"{file} holds the weights of {run_id}, not of {config.run_id}. {again}")
+    if _sha256(stored) != record.facts.get("weights_sha256"):
+        raise RecordError(f"{file} is not what the run wrote: its hash differs from the one in config.json. {again}")
+    return weights
 
 
 def is_complete(config: RunConfig, folder: Path) -> bool:
@@ -88,8 +122,10 @@ def load_or_train(configs: list[RunConfig], profile: str) -> list[Record]:
     """The records of a profile, after training those that are missing, a run per core.
 
     A record that does not reach `samples_total` yet is taken as it is: `python -m replication train` extends it.
-    Raises RecordError for a missing record where $REPLICATION_RECORDED_ONLY is 1.
+    Raises RecordError for a missing record where $REPLICATION_RECORDED_ONLY is 1, and where there is nothing to load.
     """
+    if not configs:
+        raise RecordError("This experiment has no run on the chosen datasets. Choose others: datasets = 'mnist'.")
     folder = paths.runs(profile)
     missing = [config for config in configs if load(config, folder) is None]
     if missing and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
@@ -112,6 +148,19 @@ def curves(records: list[Record]) -> pd.DataFrame:
         [record.curve.assign(**{name: getattr(record.config, name) for name in identity}) for record in records],
         ignore_index=True,
     )
+
+
+def _pack(config: RunConfig, weights: Mapping[str, np.ndarray]) -> bytes:
+    """The bytes of an npz in half precision, which moves a bound by far less than its standard error."""
+    largest = np.finfo(np.float16).max
+    halves = {n: w.astype(np.float16) if np.abs(w).max() < largest else w for n, w in weights.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, run_id=config.run_id, **halves)
+    return buffer.getvalue()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _environment() -> dict:

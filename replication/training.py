@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from replication import algorithms, baselines, checkpoints, data, draws, evaluation, records
+from replication import algorithms, baselines, checkpoints, data, draws, evaluation, latent, models, records
 from replication.checkpoints import Run
 from replication.config import RunConfig
 from replication.errors import DivergedError
@@ -31,7 +31,7 @@ def train(
     dataset = data.load(config.dataset)
     engine = Engine(config, dataset)
     run = checkpoints.load(config, engine.initial_state) or Run(engine.initial_state)
-    saved_at = time.monotonic()
+    saved_at, record = time.monotonic(), None
     for mark in marks(config.metric, config.samples_total):
         target = math.ceil(mark / config.samples_per_step)
         while run.step < target:
@@ -43,8 +43,8 @@ def train(
         if run.step == target and not _is_evaluated(config, run):
             run = run._replace(rows=(*run.rows, *engine.evaluate(run)))
             checkpoints.save(config, run)
-            records.save(config, run.rows, _facts(config, dataset, run), folder)
-    return records.save(config, run.rows, _facts(config, dataset, run), folder)
+            record = _record(config, dataset, run, folder)
+    return record or _record(config, dataset, run, folder)
 
 
 class Engine:
@@ -134,6 +134,12 @@ def _is_evaluated(config: RunConfig, run: Run) -> bool:
     return bool(run.rows) and run.rows[-1]["samples_evaluated"] == run.step * config.samples_per_step
 
 
+def _record(config: RunConfig, dataset: data.Dataset, run: Run, folder: Path) -> records.Record:
+    return records.save(
+        config, run.rows, _facts(config, dataset, run), folder, weights=models.to_arrays(run.state.params)
+    )
+
+
 def _facts(config: RunConfig, dataset: data.Dataset, run: Run) -> dict:
     """What a record says beside configuration and curve."""
     gpus = tf.config.list_physical_devices("GPU")
@@ -146,4 +152,7 @@ def _facts(config: RunConfig, dataset: data.Dataset, run: Run) -> dict:
         facts["independent_gaussian"] = {
             split: round(baselines.independent_gaussian(dataset.x_train, x).mean(), 2) for split, x in splits.items()
         }
+    if hasattr(run.state.params, "encoder"):
+        kl = latent.kl_per_dimension(run.state.params.encoder, tf.constant(dataset.x_test))
+        facts["kl_per_dimension"] = [round(float(value), 4) for value in kl]
     return facts

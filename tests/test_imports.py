@@ -11,9 +11,10 @@ PACKAGE = Path(__file__).parent.parent / "replication"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first: a module imports from its own layer's left, never from its right.
 LAYERS = [
-    "errors", "progress", "files", "paths", "config", "marks", "draws", "experiments", "data", "models", "estimators",
-    "hmc", "marginal_likelihood", "evaluation", "baselines", "algorithms", "checkpoints", "records", "training",
-    "parallel", "reference", "verdict", "figures", "batch", "benchmark", "__main__",
+    "errors", "progress", "files", "paths", "config", "marks", "draws", "experiments", "data", "models", "latent",
+    "estimators", "hmc", "marginal_likelihood", "evaluation", "baselines", "algorithms", "checkpoints", "records",
+    "training", "parallel", "reference", "verdict", "figures", "pictures", "explorer", "report", "batch", "benchmark",
+    "__main__",
 ]  # fmt: skip
 
 
@@ -51,7 +52,9 @@ def test_experiments_import_only_config():
     assert {name.split(".")[1] for name in own} == {"config"}
 
 
-@pytest.mark.parametrize("module", ["figures", "verdict", "records", "experiments", "reference", "batch"])
+@pytest.mark.parametrize(
+    "module", ["figures", "pictures", "verdict", "report", "records", "experiments", "reference", "batch"]
+)
 def test_readers_of_records_do_without_tensorflow(module):
     # Importing it costs seconds and a gigabyte, which a student who only looks has no use for.
     script = f"import sys, replication.{module}; sys.exit('tensorflow' in sys.modules)"

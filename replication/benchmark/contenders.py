@@ -43,7 +43,7 @@ def engine(seconds: float) -> list[float]:
         dataset="mnist", algorithm="aevb", n_latent=N_LATENT, n_hidden=N_HIDDEN, n_train=N, samples_total=N
     )
     x = images()
-    built = training.Engine(config, data.Dataset("random", x, x[:M], (28, 28)))
+    built = training.Engine(config, data.Dataset("random", x, x[:M]))
     return rates(lambda n: float(built.run_steps(built.initial_state, n)[1]), seconds)
 
 

@@ -1,0 +1,69 @@
+"""What a trained model shows: manifolds, samples, reconstructions, interpolations, the use of its latent space."""
+
+import numpy as np
+import tensorflow as tf
+from scipy.stats import norm
+
+from replication import draws, models
+from replication.errors import ReplicationError
+from replication.models import Encoder, Params
+
+
+class LatentError(ReplicationError, ValueError):
+    """A latent space is not what was asked of it."""
+
+
+def unit_square(side: int) -> np.ndarray:
+    """Linearly spaced coordinates on the unit square through the inverse Gaussian CDF (figure 4): z [side^2, 2].
+
+    The square is cut into side x side cells and z taken at their centres, row by row from the top left.
+    """
+    u = norm.ppf((np.arange(side) + 0.5) / side)
+    horizontal, vertical = np.meshgrid(u, u[::-1])
+    return np.stack([horizontal.ravel(), vertical.ravel()], axis=-1).astype(np.float32)
+
+
+def to_unit_square(z: np.ndarray) -> np.ndarray:
+    """The inverse of `unit_square`: z [..., 2] through the Gaussian CDF."""
+    return norm.cdf(z)
+
+
+def manifold(params: Params, side: int) -> np.ndarray:
+    """Decoder means [side^2, D] over the unit square; raises LatentError unless the latent space is 2-D."""
+    if (n_latent := n_latent_of(params)) != 2:
+        raise LatentError(f"A manifold needs 2 latent dimensions, but this model has {n_latent}: choose n_latent = 2.")
+    return decoder_mean(params, unit_square(side))
+
+
+def n_latent_of(params: Params) -> int:
+    """The dimensionality of z."""
+    return params.decoder.hidden.w.shape[0]
+
+
+def decoder_mean(params: Params, z: np.ndarray) -> np.ndarray:
+    """The mean of p(x|z) [..., D]; z [..., n_latent]."""
+    return models.decode(params.decoder, tf.constant(z, tf.float32)).mean().numpy()
+
+
+def encoder_mean(params: Params, x: np.ndarray) -> np.ndarray:
+    """The mean of q(z|x) [..., n_latent]; x [..., D]."""
+    return models.encode(params.encoder, tf.constant(x, tf.float32)).mean().numpy()
+
+
+def random_samples(params: Params, n: int, seed: int) -> np.ndarray:
+    """Decoder means [n, D] of draws from the prior (figure 5)."""
+    z = draws.normal(draws.stream(tf.constant(seed, tf.int64), 0, "samples"), [n, n_latent_of(params)])
+    return decoder_mean(params, z)
+
+
+def interpolation(params: Params, x_from: np.ndarray, x_to: np.ndarray, n: int) -> np.ndarray:
+    """Decoder means [n, D] on the straight line between the codes of two images [D]."""
+    share = np.linspace(0, 1, n)[:, None]
+    return decoder_mean(params, (1 - share) * encoder_mean(params, x_from) + share * encoder_mean(params, x_to))
+
+
+def kl_per_dimension(encoder: Encoder, x: tf.Tensor) -> np.ndarray:
+    """The mean over x [N, D] of KL(q(z_j|x) || p(z_j)) for each latent dimension j (appendix B), in nats."""
+    q = models.encode(encoder, x)
+    mean, variance = q.mean(), q.variance()
+    return tf.reduce_mean(mean**2 + variance - 1 - tf.math.log(variance), axis=0).numpy() / 2

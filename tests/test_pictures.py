@@ -1,0 +1,48 @@
+"""Pictures hold the pixels that they are given, in place."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("agg")
+
+from replication import pictures
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.arange(6 * 2 * 3).reshape(6, 6) / 36
+
+
+def test_tiles_go_row_by_row(images):
+    # Fails if width and height of an image are swapped, or if the tiles run down the columns.
+    pixels = pictures.tile(images, 3, (2, 3))
+    assert pixels.shape == (4, 9)
+    np.testing.assert_array_equal(pixels[:2, 3:6], images[1].reshape(2, 3))
+    np.testing.assert_array_equal(pixels[2:, :3], images[3].reshape(2, 3))
+
+
+def test_digits_are_dark_on_white_and_faces_are_not(images):
+    assert pictures.manifold(images[:4], (2, 3), "mnist").axes[0].images[0].get_cmap().name == "gray_r"
+    assert pictures.manifold(images[:4], (2, 3), "frey_face").axes[0].images[0].get_cmap().name == "gray"
+
+
+def test_panels_and_rows_carry_their_names(images):
+    figure = pictures.panels({"2-D": images, "5-D": images}, 3, (2, 3), "mnist")
+    assert [axes.get_title() for axes in figure.axes] == ["2-D", "5-D"]
+    figure = pictures.rows({"test image": images, "other": images}, (2, 3), "mnist")
+    assert [axes.texts[0].get_text() for axes in figure.axes] == ["test image", "other"]
+
+
+def test_points_of_the_posterior_keep_their_colours(images):
+    u, labels = np.array([[0.1, 0.9], [0.5, 0.5], [0.2, 0.8]]), np.array([3, 7, 3])
+    scatters = pictures.posterior(images[:4], (2, 3), "mnist", u, labels).axes[1].collections
+    np.testing.assert_array_equal(scatters[0].get_offsets(), u[[0, 2]])
+    assert len(pictures.posterior(images[:4], (2, 3), "frey_face", u, None).axes[1].collections) == 1
+
+
+def test_latent_use_is_a_line_per_model():
+    use = pd.DataFrame({"n_latent": [2, 2, 3, 3, 3], "rank": [1, 2, 1, 2, 3], "kl": [3, 2, 4, 1, 0.0]})
+    lines = pictures.latent_use(use, 0.01).axes[0].lines
+    np.testing.assert_array_equal(lines[1].get_ydata(), [4, 1, 0])
