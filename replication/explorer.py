@@ -1,0 +1,251 @@
+"""The explorer: a trained model to play with, as widgets in a notebook or as an app."""
+
+import html
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+from ipyevents import Event
+from PIL import Image, ImageDraw
+from scipy.stats import norm
+
+from replication import data, estimators, experiments, latent, models, paths, pictures, records
+from replication.errors import ReplicationError
+from replication.experiments import Settings
+from replication.figures import TITLES
+from replication.models import Params
+
+LIMIT = 3.0  # coordinates of z that can be reached: 99.7 % of the prior
+MAP_HEIGHT, MAP_SIDE, IMAGE_HEIGHT = 480, 15, 224  # pixels; images along a side of the map
+MOUSE_MS = 30  # between two events of a dragged mouse
+N_BOUND_SAMPLES = 100
+WELCOME = "Click on the map, drag across it, or move the sliders."
+NO_DATA = "The test images are not on this machine. `python -m replication data` fetches them."
+
+
+class ExplorerError(ReplicationError, ValueError):
+    """A point, an image or a model that does not exist."""
+
+
+class Model:
+    """A decoder and encoder with the pictures that the explorer shows of them."""
+
+    def __init__(self, params: Params, dataset: str, image_shape: tuple[int, int], x_test: np.ndarray | None):
+        self.params, self.dataset, self.image_shape, self.x_test = params, dataset, image_shape, x_test
+        self.n_latent = latent.n_latent_of(params)
+
+    def plane(self, z: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
+        """Decoder means [MAP_SIDE^2, D] over two axes of the latent space, the other coordinates as in z."""
+        points = np.repeat(z[None], MAP_SIDE**2, axis=0)
+        points[:, list(axes)] = latent.unit_square(MAP_SIDE)
+        return latent.decoder_mean(self.params, points)
+
+    def check_point(self, z: np.ndarray) -> None:
+        """Raise ExplorerError for a point that is not within reach."""
+        if z.shape != (self.n_latent,):
+            raise ExplorerError(f"z has {z.size} coordinates, but this model has {self.n_latent} latent dimensions.")
+        if not np.all(np.abs(z) <= LIMIT):
+            raise ExplorerError(f"z = {np.round(z, 2).tolist()} is out of range: coordinates are within ±{LIMIT:g}.")
+
+    def test_image(self, index: int) -> np.ndarray:
+        """The test image x [D]; raises ExplorerError for one that does not exist."""
+        if self.x_test is None:
+            raise ExplorerError(NO_DATA)
+        if not 0 <= index < len(self.x_test):
+            raise ExplorerError(f"There is no test image {index}: they are numbered 0 to {len(self.x_test) - 1}.")
+        return self.x_test[index]
+
+    def bound(self, x: np.ndarray) -> float:
+        """The lower bound of one image [nats], the mean over N_BOUND_SAMPLES samples of z."""
+        eps = np.random.default_rng(0).standard_normal((N_BOUND_SAMPLES, 1, self.n_latent), np.float32)
+        return float(estimators.sgvb_b(self.params, x[None], eps).elbo[0])
+
+    def pixels(self, images: np.ndarray, n_columns: int) -> np.ndarray:
+        """Images [n, D] side by side as RGB bytes."""
+        grey = np.clip(pictures.tile(images, n_columns, self.image_shape), 0, 1)
+        return (255 * plt.colormaps[pictures.INK[self.dataset]](grey)[..., :3]).astype(np.uint8)
+
+
+def recorded_models(settings: Settings) -> dict[str, Model]:
+    """A model for each recorded run that a notebook decodes, by a name to choose it; test images where they are here.
+
+    Raises RecordError for damaged weights.
+    """
+    folder = paths.runs(settings.profile)
+    test_images = {}
+    for name in settings.datasets:
+        dataset = data.load_local(name)
+        test_images[name] = dataset.x_test if dataset else None
+    return {
+        f"{TITLES[run.dataset]}, {run.n_latent} latent dimensions": Model(
+            models.from_arrays(records.load_weights(run, folder)),
+            run.dataset,
+            run.facts.image_shape,
+            test_images[run.dataset],
+        )
+        for run in experiments.decoded(settings)
+        if (folder / run.run_id / records.WEIGHTS).exists()
+    }
+
+
+class Explorer:
+    """The widgets and what happens when they are moved; `view` is what to display."""
+
+    def __init__(self, models: Mapping[str, Model]):
+        if not models:
+            raise ExplorerError("There is no model to explore: no recorded run has weights.")
+        self.models = models
+        self.choice = widgets.Dropdown(options=list(models), description="model")
+        self.map = widgets.Image(format="png", layout=widgets.Layout(flex="0 0 auto"))
+        self.decoded = widgets.Image(format="png", layout=widgets.Layout(height=f"{IMAGE_HEIGHT}px"))
+        self.axes = [widgets.Dropdown(description=name) for name in ("across", "up")]
+        self.sliders = [self._slider(), self._slider()]
+        self.elsewhere = widgets.Button(description="new random z")
+        self.index = widgets.IntText(0, description="test image")
+        self.pair = widgets.Image(format="png", layout=widgets.Layout(height=f"{IMAGE_HEIGHT // 2}px"))
+        self.status = widgets.HTML(WELCOME)
+        self._updating = False
+        self._connect()
+        self.select(next(iter(models)))
+        controls = [self.choice, *self.axes, *self.sliders, self.elsewhere, self.decoded, self.index, self.pair]
+        self.view = widgets.VBox(
+            [
+                widgets.HBox([self.map, widgets.VBox(controls)], layout=widgets.Layout(align_items="flex-start")),
+                self.status,
+            ]
+        )
+
+    def select(self, name: str) -> None:
+        """Switch to a model; raises ExplorerError for an unknown one."""
+        if name not in self.models:
+            raise ExplorerError(f"There is no model {name!r}. The models are {', '.join(self.models)}.")
+        self.model = self.models[name]
+        self.z = np.zeros(self.model.n_latent, np.float32)
+        with self._update():
+            self.choice.value = name
+            for dropdown, axis in zip(self.axes, (0, 1), strict=True):
+                dropdown.options = [(f"z{j + 1}", j) for j in range(self.model.n_latent)]
+                dropdown.value = axis
+                dropdown.layout.display = "none" if self.model.n_latent == 2 else None
+            self.elsewhere.layout.display = self.axes[0].layout.display
+        self._draw_map()
+        self.move(self.z)
+
+    def move(self, z: np.ndarray) -> None:
+        """Go to a point z [n_latent] and show its decoder mean; raises ExplorerError for one out of range."""
+        z = np.asarray(z, np.float32)
+        self.model.check_point(z)
+        self.z = z
+        with self._update():
+            for slider, axis in zip(self.sliders, self._plane, strict=True):
+                slider.value, slider.description = float(z[axis]), f"z{axis + 1}"
+        self.decoded.value = self._enlarged(latent.decoder_mean(self.model.params, z)[None])
+        self._draw_marker()
+
+    def show_test_image(self, index: int) -> None:
+        """Show a test image beside its reconstruction, go where it lands, and say its bound."""
+        x = self.model.test_image(index)
+        mean = latent.encoder_mean(self.model.params, x)
+        self.z = np.clip(mean, -LIMIT, LIMIT)
+        self._draw_map()
+        self.move(self.z)
+        self.pair.value = self._enlarged(np.stack([x, latent.decoder_mean(self.model.params, mean)]))
+        lands = ", ".join(f"{value:.2f}" for value in mean[list(self._plane)])
+        self.status.value = (
+            f"Test image {index} lands at ({lands}); its bound is {self.model.bound(x):.1f} nats. "
+            "Left: the image, right: its reconstruction."
+        )
+
+    def _connect(self) -> None:
+        """Let every widget call its action; an impossible request is answered in the status line."""
+        self.choice.observe(self._answer(lambda _: self.select(self.choice.value)), "value")
+        self.index.observe(self._answer(lambda _: self.show_test_image(self.index.value)), "value")
+        for widget in self.sliders:
+            widget.observe(self._answer(self._follow_sliders), "value")
+        for widget in self.axes:
+            widget.observe(self._answer(self._turn), "value")
+        self.elsewhere.on_click(self._answer(self._go_elsewhere))
+        self._mouse = Event(
+            source=self.map, watched_events=["mousedown", "mousemove"], wait=MOUSE_MS, prevent_default_action=True
+        )
+        self._mouse.on_dom_event(self._answer(self._point))
+
+    def _answer(self, action: Callable) -> Callable:
+        def handler(*event) -> None:
+            if self._updating:
+                return
+            try:
+                action(*event)
+            except ReplicationError as error:
+                self.status.value = f"<b>{html.escape(str(error))}</b>"
+
+        return handler
+
+    def _follow_sliders(self, _: object) -> None:
+        z = self.z.copy()
+        z[list(self._plane)] = [slider.value for slider in self.sliders]
+        self.move(z)
+
+    def _turn(self, _: object) -> None:
+        if self._plane[0] == self._plane[1]:
+            raise ExplorerError("Choose two different axes: the map is a plane.")
+        self._draw_map()
+        self.move(self.z)
+
+    def _go_elsewhere(self, _: object) -> None:
+        self.z = np.clip(np.random.default_rng().standard_normal(self.model.n_latent, np.float32), -LIMIT, LIMIT)
+        self._draw_map()
+        self.move(self.z)
+
+    def _point(self, event: dict) -> None:
+        """Go where the mouse is pressed on the map."""
+        if event["type"] == "mousemove" and event["buttons"] != 1:
+            return
+        width, height = self._map.size
+        u = np.clip([event["dataX"] / width, 1 - event["dataY"] / height], 0, 1)
+        z = self.z.copy()
+        z[list(self._plane)] = np.clip(norm.ppf(u), -LIMIT, LIMIT)
+        self.move(z)
+
+    @contextmanager
+    def _update(self) -> Iterator[None]:
+        """Set widgets without hearing of it as if the user had."""
+        before, self._updating = self._updating, True
+        try:
+            yield
+        finally:
+            self._updating = before
+
+    @staticmethod
+    def _slider() -> widgets.FloatSlider:
+        return widgets.FloatSlider(min=-LIMIT, max=LIMIT, step=0.05, readout_format=".2f")
+
+    @property
+    def _plane(self) -> tuple[int, int]:
+        return self.axes[0].value, self.axes[1].value
+
+    def _draw_map(self) -> None:
+        pixels = Image.fromarray(self.model.pixels(self.model.plane(self.z, self._plane), MAP_SIDE))
+        size = round(MAP_HEIGHT * pixels.width / pixels.height), MAP_HEIGHT
+        self._map = pixels.resize(size, Image.Resampling.LANCZOS)
+
+    def _draw_marker(self) -> None:
+        across, up = norm.cdf(self.z[list(self._plane)])
+        x, y = across * self._map.width, (1 - up) * self._map.height
+        marked = self._map.copy()
+        ImageDraw.Draw(marked).ellipse((x - 9, y - 9, x + 9, y + 9), outline="#d1495b", width=3)
+        self.map.value = _as_png(marked)
+
+    def _enlarged(self, images: np.ndarray) -> bytes:
+        pixels = Image.fromarray(self.model.pixels(images, len(images)))
+        scale = IMAGE_HEIGHT // pixels.height
+        return _as_png(pixels.resize((pixels.width * scale, pixels.height * scale), Image.Resampling.NEAREST))
+
+
+def _as_png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "png", compress_level=1)
+    return stream.getvalue()
