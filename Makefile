@@ -7,7 +7,9 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH :=
 
-.PHONY: reproduce test notebooks nbval benchmark lab lint lock clean
+VOILA_OPTIONS ?=
+
+.PHONY: reproduce test notebooks nbval report explorer benchmark lab lint lock clean
 
 reproduce: $(VENV)/installed  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper
 	python -m replication reproduce --profile $(PROFILE) --jobs $(JOBS)
@@ -20,6 +22,13 @@ notebooks: $(VENV)/installed  ## execute the committed notebooks in place, from 
 
 nbval: $(VENV)/installed  ## re-run the committed notebooks and compare with their stored outputs
 	REPLICATION_RECORDED_ONLY=1 python -m pytest --nbval --nbval-current-env --dist loadscope notebooks
+
+report: PROFILE = paper
+report: $(VENV)/installed  ## the executed notebooks as web pages: out/<profile>/report/index.html
+	python -m replication report --profile $(PROFILE)
+
+explorer: $(VENV)/installed  ## the explorer as an app in the browser
+	voila notebooks/7_explorer.ipynb $(VOILA_OPTIONS)
 
 benchmark: $(VENV)/installed  ## samples per second against Keras fit and a plain matrix product
 	python -m replication benchmark
