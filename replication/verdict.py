@@ -128,8 +128,14 @@ def readings(records: list[Record], millions: float) -> pd.DataFrame:
         )
         for record in records
     ]
-    rows = ["n_train", "initialisation", "stepsize"]
+    rows = ["n_train", "algorithm", "initialisation", "stepsize"]
     return pd.concat(tables).pivot(index=rows, columns="split", values=["ours", "paper", "difference"])
+
+
+def closeness(readings: pd.DataFrame) -> pd.DataFrame:
+    """How far each reading is from the paper: mean and maximum absolute difference [nats] over so many curves."""
+    distance = readings["difference"].stack().abs().groupby(["n_train", "initialisation", "stepsize"])
+    return distance.agg(["mean", "max", "count"])
 
 
 def orderings(curves: pd.DataFrame) -> pd.DataFrame:
