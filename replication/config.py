@@ -44,12 +44,16 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: Literal["mnist", "frey_face", "digits"] = Field(description="observed variables x")
-    algorithm: Literal["aevb", "wake_sleep", "mcem"] = Field(description="how encoder and decoder are learned")
+    algorithm: Literal["aevb", "wake_sleep", "mcem", "full_vb"] = Field(
+        description="how encoder and decoder are learned"
+    )
     n_latent: int = Field(gt=0, description="dimensionality of z")
     n_hidden: int = Field(gt=0, description="tanh units in the one hidden layer of encoder and decoder")
     samples_total: int = Field(gt=0, description="training samples to evaluate; not part of the run's identity")
     n_train: int = Field(gt=0, description="N, the first datapoints of the training set; all of them by default")
-    estimator: Literal["sgvb_b"] = Field("sgvb_b", description="estimator of the lower bound")
+    estimator: Literal["sgvb_b", "sgvb_a", "score_function", "score_function_baseline"] = Field(
+        "sgvb_b", description="estimator of the lower bound's gradient, for AEVB"
+    )
     batch_size: int = Field(100, gt=0, description="M, datapoints per minibatch")
     n_mc_samples: int = Field(1, gt=0, description="L, samples of z per datapoint")
     learning_rate: float = Field(0.01, gt=0, description="Adagrad's global stepsize")
@@ -58,6 +62,9 @@ class RunConfig(BaseModel):
         "paper_sd", description="N(0, 0.01) read as s.d. 0.01, as variance 0.01, or the authors' code"
     )
     weight_prior: float = Field(1.0, ge=0, description="precision of the Gaussian prior on weight matrices; 0 is none")
+    weight_noise: Literal["shared", "local"] = Field(
+        "shared", description="full VB: one draw of the weights per step, or noise per datapoint on the units' inputs"
+    )
     metric: Literal["bound", "log_px"] = Field("bound", description="what the curve shows: the bound, or log p(x)")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation, minibatches and noise")
 
@@ -71,7 +78,14 @@ class RunConfig(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_are_numbers(cls, value: Any, info: Any) -> Any:
-        is_text_field = info.field_name in ("dataset", "algorithm", "estimator", "initialisation", "metric")
+        is_text_field = info.field_name in (
+            "dataset",
+            "algorithm",
+            "estimator",
+            "initialisation",
+            "weight_noise",
+            "metric",
+        )
         if not is_text_field and isinstance(value, str | bool):
             raise ValueError(f"{value!r} is not a number. YAML reads 1e-4 as text: write 1.0e-4.")
         return value
@@ -90,6 +104,12 @@ class RunConfig(BaseModel):
         available = self.facts.n_train
         if self.n_train > available:
             raise ValueError(f"n_train = {self.n_train}, but {self.dataset} has {available} training datapoints.")
+        if self.estimator != "sgvb_b" and self.algorithm != "aevb":
+            raise ValueError(f"{self.algorithm} does not use the estimator {self.estimator}: only aevb has a choice.")
+        if self.estimator == "score_function_baseline" and self.n_mc_samples < 2:
+            raise ValueError("score_function_baseline needs n_mc_samples of at least 2.")
+        if self.algorithm == "full_vb" and self.metric != "bound":
+            raise ValueError("full_vb has no single decoder, so no log p(x): set metric = bound.")
         if self.algorithm == "mcem" and (self.batch_size != self.n_train or self.metric != "log_px"):
             raise ValueError("mcem has no minibatches and no bound: set batch_size = n_train and metric = log_px.")
         return self

@@ -6,7 +6,7 @@ All use Philox: inside a compiled function on a CPU, TensorFlow's default genera
 import tensorflow as tf
 
 # One independent stream per purpose: two draws of one step must never share their numbers.
-STREAMS = ("minibatch", "eps", "dream_z", "dream_x", "initialisation", "evaluation", "chains", "samples")
+STREAMS = ("minibatch", "eps", "dream_z", "dream_x", "initialisation", "evaluation", "chains", "samples", "weights")
 MAX_STREAMS = 64  # fixed, so that a new purpose leaves the numbers of the others as they are
 
 

@@ -7,10 +7,13 @@ import tensorflow as tf
 
 from replication import draws, models
 from replication import marginal_likelihood as ml
+from replication.algorithms import full_vb
 from replication.config import RunConfig
 from replication.data import Dataset
 from replication.estimators import Bound, sgvb_b
 
+N_WEIGHT_SAMPLES = 10
+PRUNED = 0.05  # nats: a weight with a smaller KL has learned nothing
 # The paper's sizes where it gives them: the first 1000 datapoints of either split for log p(x).
 MAX_DATAPOINTS = {"bound": {"train": 10_000, "test": None}, "log_px": {"train": 1000, "test": 1000}}
 
@@ -24,7 +27,8 @@ def datapoints(config: RunConfig, dataset: Dataset) -> dict[str, tf.Tensor]:
 
 def evaluate(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
     """The columns of one row of the curve."""
-    return {"bound": bound, "log_px": log_px}[config.metric](config, params, x, seed_pair)
+    kind = full_bound if config.algorithm == "full_vb" else {"bound": bound, "log_px": log_px}[config.metric]
+    return kind(config, params, x, seed_pair)
 
 
 def bound(config: RunConfig, params: models.Params, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
@@ -34,6 +38,27 @@ def bound(config: RunConfig, params: models.Params, x: tf.Tensor, seed_pair: tf.
         **_mean_and_se("bound", terms.elbo),
         "reconstruction": _mean(terms.log_px_given_z),
         "kl": _mean(terms.kl),
+    }
+
+
+def full_bound(config: RunConfig, params: full_vb.Params, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
+    """The bound that includes the weights' KL / N, with its parts; and without that KL, weights sampled or at the mean.
+
+    `pruned` is the share of the decoder's weights and biases whose posterior is the prior, up to PRUNED nats.
+    """
+    eps_seeds = [seed_pair + tf.constant([0, i << 32], tf.int64) for i in range(N_WEIGHT_SAMPLES)]
+    many = [_full_bound(params, x, config.n_latent, config.n_train, eps_seed) for eps_seed in eps_seeds]
+    terms = full_vb.FullBound(*(tf.reduce_mean(term, axis=0) for term in zip(*many, strict=True)))
+    at_mean = _bound(models.Params(params.encoder, params.decoder.mean), x, config.n_latent, seed_pair)
+    kl_per_weight = tf.nest.flatten(full_vb.kl_per_weight(params.decoder))
+    return {
+        **_mean_and_se("bound", terms.elbo),
+        "reconstruction": _mean(terms.log_px_given_z),
+        "kl": _mean(terms.kl),
+        "kl_weights": _mean(terms.kl_weights),
+        "bound_sampled": _mean(terms.log_px_given_z - terms.kl),
+        "bound_at_mean": _mean(at_mean.elbo),
+        "pruned": _mean(tf.concat([tf.reshape(kl, [-1]) for kl in kl_per_weight], 0) < PRUNED),
     }
 
 
@@ -63,6 +88,11 @@ def log_px(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Te
 @tf.function(jit_compile=True)
 def _bound(params: models.Params, x: tf.Tensor, n_latent: int, seed_pair: tf.Tensor) -> Bound:
     return sgvb_b(params, x, draws.normal(seed_pair, [1, x.shape[0], n_latent]))
+
+
+@tf.function(jit_compile=True)
+def _full_bound(params: full_vb.Params, x: tf.Tensor, n_latent: int, n_train: int, seed_pair: tf.Tensor) -> tuple:
+    return full_vb.bound(params, x, draws.normal(seed_pair, [1, x.shape[0], n_latent]), seed_pair + 1, n_train)
 
 
 def _encoder_proposals(params: NamedTuple, x: tf.Tensor) -> list[ml.Proposal]:

@@ -20,6 +20,10 @@ N_LATENT_FIGURE_5 = (2, 5, 10, 20)
 N_LATENT_FIGURE_2 = {"mnist": (3, 5, 10, 20, 200), "frey_face": (2, 5, 10, 20), "digits": (3, 5, 10, 20, 200)}
 SAMPLES_FIGURE_3 = {"smoke": 100_000, "quick": 500_000, "paper": 6 * 10**7}
 N_TRAIN_FIGURE_3 = {"mnist": (1000, 50_000), "digits": (200, 1500)}
+SAMPLES_ESTIMATORS = {"smoke": 20_000, "quick": 100_000, "paper": 10**6}
+SAMPLES_MINIBATCHES = {"smoke": 20_000, "quick": 100_000, "paper": 300_000}
+SAMPLES_FULL_VB = {"smoke": 20_000, "quick": 100_000, "paper": 3 * 10**6}
+N_TRAIN_FULL_VB = {"mnist": (100, 1000, 10_000, 50_000), "digits": (100, 1500)}
 SAMPLES_READINGS = 5_000_000
 LEARNING_RATE_FIGURE_3 = 0.1  # the best of the paper's three early on, for these smaller networks
 STEPSIZES = (0.01, 0.02, 0.1)  # the paper's: one of them per run, "based on performance on the training set"
@@ -156,9 +160,63 @@ def figure3_readings(settings: Settings) -> list[RunConfig]:
     return [run.replace(samples_total=SAMPLES_READINGS, **reading) for reading in readings for run in figure3(settings)]
 
 
+def estimators(settings: Settings) -> list[RunConfig]:
+    """AEVB with each estimator of the gradient; the baseline of the score function needs a second sample."""
+    return [
+        run.replace(estimator=name, n_mc_samples=2 if name == "score_function_baseline" else 1)
+        for run in _figure1_runs(settings, SAMPLES_ESTIMATORS[settings.profile])
+        for name in ("sgvb_b", "sgvb_a", "score_function_baseline", "score_function")
+    ]
+
+
+def minibatches(settings: Settings) -> list[RunConfig]:
+    """AEVB with M datapoints per minibatch and L samples each."""
+    return [
+        run.replace(batch_size=m, n_mc_samples=n)
+        for run in _figure1_runs(settings, SAMPLES_MINIBATCHES[settings.profile])
+        for m in (20, 100, 500)
+        for n in (1, 5)
+    ]
+
+
+def _figure1_runs(settings: Settings, samples: int) -> list[RunConfig]:
+    n_latent = 20
+    return [
+        _bound_run(settings, dataset, "aevb", n_latent).replace(samples_total=samples, learning_rate=0.01)
+        for dataset in settings.datasets
+        if dataset != "frey_face"
+    ]
+
+
+def full_vb(settings: Settings) -> list[RunConfig]:
+    """Appendix F against MAP: AEVB with a point estimate and with a posterior of the decoder's weights."""
+    return [
+        _run(
+            settings,
+            dataset=dataset,
+            algorithm=algorithm,
+            n_latent=n_latent,
+            n_hidden=100,
+            n_train=n_train,
+            learning_rate=0.1,
+            samples_total=SAMPLES_FULL_VB[settings.profile],
+            **({"weight_noise": "local"} if algorithm == "full_vb" else {}),
+        )
+        for dataset in settings.datasets
+        for n_train in N_TRAIN_FULL_VB.get(dataset, ())
+        for n_latent in (3, 10)
+        for algorithm in ("aevb", "full_vb")
+    ]
+
+
 def all_runs(settings: Settings) -> list[RunConfig]:
-    """Every run of a profile, each once."""
-    return list(dict.fromkeys(figure2(settings) + figure3(settings) + decoded(settings)))
+    """Every run of a profile, each once, at its greatest length."""
+    experiments = (figure2, figure3, decoded, estimators, minibatches, full_vb)
+    longest = {}
+    for run in (run for experiment in experiments for run in experiment(settings)):
+        known = longest.get(run.run_id)
+        longest[run.run_id] = max(run, known, key=lambda run: run.samples_total) if known else run
+    return list(longest.values())
 
 
 def _bound_run(settings: Settings, dataset: str, algorithm: str, n_latent: int) -> RunConfig:

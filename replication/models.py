@@ -54,14 +54,13 @@ class Params(NamedTuple):
     decoder: BernoulliDecoder | GaussianDecoder
 
 
-def to_arrays(params: NamedTuple) -> dict[str, np.ndarray]:
+def to_arrays(params: NamedTuple, prefix: str = "") -> dict[str, np.ndarray]:
     """Parameters by name, such as `encoder.hidden.w`."""
-    return {
-        f"{part}.{layer}.{name}": getattr(getattr(getattr(params, part), layer), name).numpy()
-        for part in params._fields
-        for layer in getattr(params, part)._fields
-        for name in Dense._fields
-    }
+    arrays = {}
+    for name, value in zip(params._fields, params, strict=True):
+        is_leaf = not hasattr(value, "_fields")
+        arrays |= {prefix + name: value.numpy()} if is_leaf else to_arrays(value, f"{prefix}{name}.")
+    return arrays
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> Params:
@@ -87,10 +86,16 @@ def decode(decoder: BernoulliDecoder | GaussianDecoder, z: tf.Tensor) -> tfd.Dis
     Grey values in [0, 1] enter the Bernoulli log-likelihood as they are: x log y + (1 - x) log(1 - y).
     """
     h = tf.tanh(decoder.hidden(z))
-    if isinstance(decoder, BernoulliDecoder):
+    return likelihood(type(decoder), *(head(h) for head in decoder[1:]))
+
+
+def likelihood(kind: type, *heads: tf.Tensor) -> tfd.Distribution:
+    """The distribution of x from the outputs of a decoder of this kind: logits [..., D], or mean and log variance."""
+    if kind is BernoulliDecoder:
         # With its default dtype, int32, it would round the grey values of a numpy array to 0.
-        return tfd.Independent(tfd.Bernoulli(logits=decoder.logits(h), dtype=tf.float32), 1)
-    return tfd.Independent(tfd.Normal(tf.sigmoid(decoder.mean(h)), tf.exp(decoder.log_var(h) / 2)), 1)
+        return tfd.Independent(tfd.Bernoulli(logits=heads[0], dtype=tf.float32), 1)
+    mean, log_var = heads
+    return tfd.Independent(tfd.Normal(tf.sigmoid(mean), tf.exp(log_var / 2)), 1)
 
 
 def prior(n_latent: int) -> tfd.Distribution:

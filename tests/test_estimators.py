@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import scipy.integrate
 import tensorflow as tf
+import tensorflow_probability as tfp
 from test_models import params_of
 
 from replication import draws, models
-from replication.estimators import sgvb_b
+from replication.config import ConfigError, RunConfig
+from replication.estimators import ESTIMATORS, EstimatorError, require, sgvb_b
 
 GRID = np.linspace(-8, 8, 4001, dtype=np.float32)[:, None]
 
@@ -67,3 +69,78 @@ def test_more_samples_of_z_vary_less(exact):
         spread[n_samples] = np.var([value.log_px_given_z for value in values], axis=0).mean()
     assert spread[1] / spread[16] == pytest.approx(16, rel=0.4)
     assert eps.shape[0] == 16
+
+
+def gradient(params, estimate):
+    """Gradients of the summed bound by name, for a few layers of either network."""
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        total = tf.reduce_sum(estimate(params))
+    found = tape.gradient(total, params)
+    layers = (found.encoder.mean.w, found.encoder.log_var.w, found.encoder.log_var.b, found.decoder.hidden.w)
+    return tf.concat([tf.reshape(layer, [-1]) for layer in layers], axis=0)
+
+
+@pytest.fixture(scope="module")
+def exact_gradient(exact):
+    """The gradient of the bound by quadrature over z, differentiated as a sum over the grid."""
+
+    def bound(params):
+        q = models.encode(params.encoder, exact["x"])
+        log_q = q.log_prob(GRID[:, None])
+        f = models.log_joint(params.decoder, exact["x"], GRID[:, None]) - log_q
+        return tf.exp(log_q) * f * (GRID[1, 0] - GRID[0, 0])
+
+    return gradient(exact["params"], bound).numpy()
+
+
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_every_gradient_is_unbiased(exact, exact_gradient, name):
+    # Fails if z is not cut off in the score function, if log q's own gradient is dropped from L^A,
+    # or if the baseline depends on the sample from which it is taken.
+    @tf.function
+    def one(eps):
+        return gradient(exact["params"], lambda params: ESTIMATORS[name](params, exact["x"], eps).elbo)
+
+    n, n_samples = 3000, 2
+    draws_of_eps = draws.normal(draws.stream(0, 0, "eps"), [n, n_samples, 4, 1])
+    values = np.array([one(eps) for eps in draws_of_eps], np.float64)
+    standard_error = values.std(axis=0) / np.sqrt(n)
+    z_scores = (values.mean(axis=0) - exact_gradient) / np.maximum(standard_error, 1e-3 * np.abs(exact_gradient) + 1e-6)
+    assert np.max(np.abs(z_scores)) < 4
+
+
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_estimators_agree_on_the_value(exact, name):
+    eps = draws.normal(draws.stream(0, 5, "eps"), [4000, 4, 1])
+    elbo = ESTIMATORS[name](exact["params"], exact["x"], eps).elbo
+    np.testing.assert_allclose(elbo, exact["log_px_given_z"] - exact["kl"], atol=0.2)
+
+
+def test_an_unknown_estimator_lists_the_known_ones():
+    with pytest.raises(ConfigError, match="'sgvb_b', 'sgvb_a', 'score_function'"):
+        RunConfig(dataset="digits", algorithm="aevb", n_latent=2, n_hidden=8, samples_total=1, estimator="reinforce")
+
+
+def test_an_estimator_that_a_distribution_does_not_admit_says_which_and_why():
+    tfd = tfp.distributions
+    with pytest.raises(EstimatorError, match=r"sgvb_a differentiates through samples, but Bernoulli has no such"):
+        require("sgvb_a", tfd.Independent(tfd.Bernoulli(logits=tf.zeros([3, 2])), 1))
+    with pytest.raises(EstimatorError, match=r"sgvb_b needs the KL.*Logistic has none in closed form: use sgvb_a"):
+        require("sgvb_b", tfd.Independent(tfd.Logistic(tf.zeros([3, 2]), 1.0), 1))
+    require("score_function", tfd.Independent(tfd.Bernoulli(logits=tf.zeros([3, 2])), 1))
+
+
+@pytest.mark.parametrize(("n_samples", "n"), [(0, 4), (2, 0)])
+def test_no_samples_and_no_datapoints_are_refused(exact, n_samples, n):
+    with pytest.raises(EstimatorError, match=rf"L = {n_samples}.*M = {n}"):
+        sgvb_b(exact["params"], exact["x"][:n], tf.zeros([n_samples, n, 1]))
+    with pytest.raises(EstimatorError, match="at least 2 samples"):
+        ESTIMATORS["score_function_baseline"](exact["params"], exact["x"], tf.zeros([1, 4, 1]))
+
+
+def test_only_aevb_chooses_an_estimator(tiny):
+    with pytest.raises(ConfigError, match="wake_sleep does not use"):
+        tiny.replace(algorithm="wake_sleep", estimator="sgvb_a")
+    with pytest.raises(ConfigError, match="n_mc_samples of at least 2"):
+        tiny.replace(estimator="score_function_baseline")

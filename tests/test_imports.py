@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first: a module imports from its own layer's left, never from its right.
 LAYERS = [
     "errors", "progress", "files", "paths", "config", "marks", "draws", "experiments", "data", "models", "latent",
-    "estimators", "hmc", "marginal_likelihood", "evaluation", "baselines", "algorithms", "checkpoints", "records",
+    "estimators", "hmc", "algorithms", "marginal_likelihood", "evaluation", "baselines", "checkpoints", "records",
     "training", "parallel", "reference", "verdict", "figures", "pictures", "explorer", "report", "batch", "benchmark",
     "__main__",
 ]  # fmt: skip

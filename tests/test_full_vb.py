@@ -1,0 +1,113 @@
+"""Full VB against models whose evidence is known, and the parts of its bound."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.stats import multivariate_normal, norm
+
+from replication import draws, training
+from replication.algorithms import base, full_vb
+from replication.config import ConfigError, RunConfig
+from replication.models import Dense
+
+SIGMA = 0.5
+
+
+@pytest.fixture(scope="module")
+def regression() -> tuple[np.ndarray, np.ndarray, float]:
+    """Bayesian linear regression with orthogonal inputs, so that the posterior factorises; its exact log evidence."""
+    rng = np.random.default_rng(0)
+    x = 3 * np.linalg.qr(np.column_stack([np.ones(30), rng.normal(size=(30, 4))]))[0][:, 1:]
+    y = 0.5 + x @ rng.normal(size=4) + SIGMA * rng.normal(size=30)
+    return x, y, multivariate_normal(np.zeros(30), SIGMA**2 * np.eye(30) + x @ x.T + 1).logpdf(y)
+
+
+def test_the_bound_of_linear_regression_becomes_the_log_evidence(regression):
+    # Fails if zeta is scaled by the variance, if a KL term is missing or doubled, or if the log variances do not learn.
+    x, y, log_evidence = regression
+    x, y = tf.constant(x, tf.float32), tf.constant(y, tf.float32)
+    start = Dense(tf.zeros([4, 1]), tf.zeros([1]))
+    q = full_vb.Posterior(start, tf.nest.map_structure(lambda w: tf.fill(w.shape, full_vb.INITIAL_LOG_VAR), start))
+    config = RunConfig(
+        dataset="digits", algorithm="full_vb", n_latent=1, n_hidden=1, samples_total=1, learning_rate=0.1
+    )
+
+    def bound(q, seed_pair):
+        residual = (y - full_vb.sample_weights(q, seed_pair)(x)[:, 0]) / SIGMA
+        log_likelihood = -tf.reduce_sum(residual**2) / 2 - 30 * np.log(SIGMA * np.sqrt(2 * np.pi))
+        return log_likelihood - tf.add_n([tf.reduce_sum(kl) for kl in tf.nest.flatten(full_vb.kl_per_weight(q))])
+
+    @tf.function
+    def train(state, n_steps):
+        for i in tf.range(n_steps):
+            with tf.GradientTape() as tape:
+                tape.watch(state.params)
+                objective = bound(state.params, draws.stream(0, i, "weights"))
+            state = base.adagrad_ascent(config, state, tape.gradient(objective, state.params))
+        return state
+
+    state = train(base.State(tf.constant(0, tf.int64), q, tf.nest.map_structure(tf.zeros_like, q)), 8000)
+    values = np.array([bound(state.params, draws.stream(1, i, "weights")) for i in range(500)])
+    assert values.mean() == pytest.approx(log_evidence, rel=0.01)
+    assert values.mean() < log_evidence + 4 * values.std() / np.sqrt(500)
+    exact_variance = 1 / (1 + 9 / SIGMA**2)
+    np.testing.assert_allclose(tf.exp(state.params.log_var.w), exact_variance, rtol=0.15)
+
+
+def test_the_weights_kl_is_that_of_two_gaussians():
+    q = full_vb.Posterior(
+        Dense(tf.constant([[0.7]]), tf.constant([0.0])), Dense(tf.constant([[-1.0]]), tf.constant([0.0]))
+    )
+    kl = full_vb.kl_per_weight(q)
+    grid = np.linspace(-8, 8, 20001)
+    density = norm(0.7, np.exp(-0.5)).pdf(grid)
+    log_ratio = norm(0.7, np.exp(-0.5)).logpdf(grid) - norm().logpdf(grid)
+    assert kl.w.numpy().item() == pytest.approx(np.sum(density * log_ratio) * (grid[1] - grid[0]), rel=1e-4)
+    assert kl.b.numpy().item() == 0
+
+
+def test_noise_on_the_inputs_is_noise_on_the_weights():
+    # Fails if the local reparameterisation forgets the bias' variance or squares the wrong factor.
+    rng = np.random.default_rng(1)
+    mean, log_var = (Dense(*(tf.constant(rng.normal(size=s), tf.float32) for s in ((3, 2), (2,)))) for _ in range(2))
+    inputs = tf.constant(rng.normal(size=(1, 3)), tf.float32)
+    n = 20_000
+    local = full_vb.noisy_dense(mean, log_var, tf.repeat(inputs, n, axis=0), draws.stream(0, 0, "weights")).numpy()
+    w = mean.w + tf.exp(log_var.w / 2) * rng.normal(size=(n, 3, 2)).astype("f")
+    b = mean.b + tf.exp(log_var.b / 2) * rng.normal(size=(n, 2)).astype("f")
+    shared = (tf.linalg.matmul(inputs[None], w)[:, 0] + b).numpy()
+    se = shared.std(axis=0) / np.sqrt(n)
+    assert np.all(np.abs(local.mean(axis=0) - shared.mean(axis=0)) < 4 * np.sqrt(2) * se)
+    np.testing.assert_allclose(local.var(axis=0), shared.var(axis=0), rtol=4 * np.sqrt(4 / n))
+
+
+@pytest.fixture
+def config(tiny) -> RunConfig:
+    return tiny.replace(algorithm="full_vb", n_train=200, samples_total=20_000)
+
+
+def test_both_kinds_of_noise_estimate_the_same_bound(config):
+    params = full_vb.init(config, tf.constant(0, tf.int64)).params
+    x = tf.constant(np.random.default_rng(0).random((5, 64)), tf.float32)
+    eps = tf.zeros([1, 5, 2])
+
+    def mean(noise):
+        values = [full_vb.bound(params, x, eps, draws.stream(0, i, "weights"), 200, noise).elbo for i in range(300)]
+        return np.mean(values, axis=0), np.std(values, axis=0) / np.sqrt(300)
+
+    (shared, se_shared), (local, se_local) = mean("shared"), mean("local")
+    assert np.all(np.abs(shared - local) < 4 * np.hypot(se_shared, se_local))
+
+
+@pytest.mark.parametrize("noise", ["shared", "local"])
+def test_a_run_records_the_parts_of_its_bound(config, tmp_path, noise):
+    curve = training.train(config.replace(weight_noise=noise), tmp_path).curve
+    parts = curve["reconstruction"] - curve["kl"] - curve["kl_weights"]
+    np.testing.assert_allclose(curve["bound"], parts, atol=1e-3)
+    np.testing.assert_allclose(curve["bound_sampled"], curve["bound"] + curve["kl_weights"], atol=1e-3)
+    assert curve["pruned"].between(0, 1).all() and (curve["bound_at_mean"] > curve["bound"]).all()
+
+
+def test_full_vb_has_no_log_px(config):
+    with pytest.raises(ConfigError, match="no log p"):
+        config.replace(metric="log_px")
