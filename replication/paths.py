@@ -28,6 +28,11 @@ def runs(profile: str) -> Path:
     return DATA / "runs" if profile == "paper" else out(profile) / "runs"
 
 
+def tables(profile: str) -> Path:
+    """The folder of a profile's computed tables, beside its records."""
+    return runs(profile).parent / "tables"
+
+
 def figures(profile: str) -> Path:
     """The folder of a profile's figures: those at paper scale lie at the top and are committed."""
     return ROOT / "figures" if profile == "paper" else ROOT / "figures" / profile

@@ -51,7 +51,7 @@ def save(
     if earlier is not None and earlier.samples_evaluated > curve["samples_evaluated"].max():
         return load(config, folder)
     text = curve.to_csv(index=False, float_format="%.4f")
-    facts = {**facts, **_environment(), "curve_sha256": _sha256(text.encode())}
+    facts = {**facts, **environment(), "curve_sha256": _sha256(text.encode())}
     stored = _pack(config, weights) if weights else b""
     if stored:
         facts["weights_sha256"] = _sha256(stored)
@@ -141,9 +141,9 @@ def load_or_train(configs: list[RunConfig], profile: str) -> list[Record]:
     return [load(config, folder) for config in configs]
 
 
-def curves(records: list[Record]) -> pd.DataFrame:
-    """All curves below each other, with the columns of the configuration that tell them apart."""
-    identity = ("dataset", "algorithm", "n_latent", "n_train", "seed")
+def curves(records: list[Record], *settings: str) -> pd.DataFrame:
+    """All curves below each other, with the columns of the configuration that tell them apart, and other `settings`."""
+    identity = ("dataset", "algorithm", "n_latent", "n_train", "seed", *settings)
     return pd.concat(
         [record.curve.assign(**{name: getattr(record.config, name) for name in identity}) for record in records],
         ignore_index=True,
@@ -163,7 +163,8 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _environment() -> dict:
+def environment() -> dict:
+    """Machine, versions and commit: what a reader needs to repeat a number."""
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
     return {"cpu": _cpu(), "python": platform.python_version(), "packages": versions, "commit": _commit()}
 

@@ -102,6 +102,31 @@ def active_units(use: pd.DataFrame) -> pd.DataFrame:
     return groups.agg(active=("active", "sum"), kl=("kl", "sum"), kl_of_inactive=("unused", "sum"))
 
 
+def full_vb(last: pd.DataFrame) -> pd.DataFrame:
+    """Full VB beside MAP per number of latent variables and N: the bound without the weights' KL, and its gap.
+
+    `last` has the last mark of every run; for full VB the weights are sampled. All in nats.
+    """
+    values = last.assign(value=last["bound"].where(last["algorithm"] == "aevb", last.get("bound_sampled")))
+    table = values.pivot(index=["n_latent", "n_train", "algorithm"], columns="split", values="value")
+    table["gap"] = table["train"] - table["test"]
+    return table.unstack("algorithm").rename(columns={"aevb": "MAP", "full_vb": "full VB"})
+
+
+def full_vb_in_words(table: pd.DataFrame) -> str:
+    """What full VB buys and costs, one line per number of latent variables and N, from the table of `full_vb`."""
+    lines = []
+    for (n_latent, n_train), row in table.iterrows():
+        test, gap = (row[column, "full VB"] - row[column, "MAP"] for column in ("test", "gap"))
+        verb = "gains" if test > 0 else "loses"
+        change = "narrower" if gap < 0 else "wider"
+        lines.append(
+            f"Nz = {n_latent}, N = {n_train}: full VB {verb} {abs(test):.1f} nats on test; "
+            f"its gap between train and test is {abs(gap):.1f} nats {change}."
+        )
+    return "\n".join(lines)
+
+
 def marginal_likelihoods(curves: pd.DataFrame, millions: Iterable[float] = MILLIONS, scale: int = 1) -> pd.DataFrame:
     """Per curve of figure 3 and number of samples: our log p(x), the paper's, the difference [nats].
 

@@ -13,8 +13,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     "errors", "progress", "files", "paths", "config", "marks", "draws", "experiments", "data", "models", "latent",
     "estimators", "hmc", "algorithms", "marginal_likelihood", "evaluation", "baselines", "checkpoints", "records",
-    "training", "parallel", "reference", "verdict", "figures", "pictures", "explorer", "report", "batch", "benchmark",
-    "__main__",
+    "tables", "training", "gradients", "parallel", "reference", "verdict", "figures", "pictures", "explorer", "report",
+    "batch", "benchmark", "__main__",
 ]  # fmt: skip
 
 

@@ -1,0 +1,97 @@
+"""How much a gradient estimate varies: the argument of section 2.2, measured."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from replication import data, draws, training
+from replication.checkpoints import Run
+from replication.config import RunConfig
+from replication.estimators import ESTIMATORS
+from replication.models import Params
+from replication.progress import bar
+
+NETWORKS = Params._fields
+
+
+def variances(config: RunConfig, marks: Sequence[int], sizes: Sequence[tuple[int, int]], n_pairs: int) -> pd.DataFrame:
+    """The variance of the gradient of the mean bound per datapoint, after so many training samples of AEVB.
+
+    One row per mark, estimator, minibatch size M and number of samples L in `sizes`, and network: the sum of the
+    variances of all its weights and biases, over minibatches (`variance`) and over z alone (`variance_of_z`), each with
+    its standard error. Estimated from pairs of independent gradients: half their squared distance.
+    """
+    dataset = data.load(config.dataset)
+    engine = training.Engine(config, dataset)
+    rows = []
+    with bar(len(marks) * len(sizes) * len(ESTIMATORS), "estimate") as progress:
+        for mark, params in zip(marks, _states(engine, marks), strict=True):
+            for estimator in ESTIMATORS:
+                for m, n_samples in sizes:
+                    progress.update(1)
+                    if estimator == "score_function_baseline" and n_samples < 2:
+                        continue
+                    found = {
+                        name: _pairs(estimator, params, engine.x_train, m, n_samples, n_pairs, is_shared).numpy()
+                        for name, is_shared in (("variance", False), ("variance_of_z", True))
+                    }
+                    rows += _rows(found, mark, estimator, m, n_samples)
+    return pd.DataFrame(rows)
+
+
+def ratios(table: pd.DataFrame, to: str = "sgvb_b", column: str = "variance") -> pd.DataFrame:
+    """Each estimator's variance over that of `to`, with its standard error by the delta method."""
+    keys = ["samples_evaluated", "network", "batch_size", "n_mc_samples"]
+    both = table.merge(table[table["estimator"] == to], on=keys, suffixes=("", "_to"))
+    both["ratio"] = both[column] / both[f"{column}_to"]
+    relative = np.hypot(both[f"{column}_se"] / both[column], both[f"{column}_se_to"] / both[f"{column}_to"])
+    both["ratio_se"] = both["ratio"] * relative
+    return both[[*keys, "estimator", "ratio", "ratio_se"]]
+
+
+def _states(engine: training.Engine, marks: Sequence[int]) -> list[Params]:
+    """The parameters after so many training samples."""
+    run, states = Run(engine.initial_state), []
+    for mark in marks:
+        while run.step * engine.config.samples_per_step < mark:
+            run, _ = engine.advance(run, mark // engine.config.samples_per_step)
+        states.append(run.state.params)
+    return states
+
+
+def _rows(found: dict[str, np.ndarray], mark: int, estimator: str, m: int, n_samples: int) -> list[dict]:
+    size = {"samples_evaluated": mark, "estimator": estimator, "batch_size": m, "n_mc_samples": n_samples}
+    rows = []
+    for i, network in enumerate(NETWORKS):
+        row = {**size, "network": network}
+        for name, halves in found.items():
+            values = halves[:, i].astype(np.float64)
+            row |= {name: values.mean(), f"{name}_se": values.std(ddof=1) / len(values) ** 0.5}
+        rows.append(row)
+    return rows
+
+
+@tf.function(jit_compile=True)
+def _pairs(
+    estimator: str, params: Params, x_train: tf.Tensor, m: int, n_samples: int, n_pairs: int, is_shared: bool
+) -> tf.Tensor:
+    """Half the squared distance of two independent gradients [n_pairs, networks]; its mean is the variance."""
+    n_latent = params.decoder.hidden.w.shape[0]
+
+    def gradient(i):
+        # Both gradients of a pair see the same minibatch where it is shared.
+        x = tf.gather(x_train, draws.indices(draws.stream(1, i // 2 if is_shared else i, "minibatch"), len(x_train), m))
+        eps = draws.normal(draws.stream(1, i, "eps"), [n_samples, m, n_latent])
+        with tf.GradientTape() as tape:
+            tape.watch(params)
+            elbo = tf.reduce_mean(ESTIMATORS[estimator](params, x, eps).elbo)
+        return tape.gradient(elbo, params)
+
+    def half_distance(i):
+        first, second = gradient(2 * i), gradient(2 * i + 1)
+        squared = tf.nest.map_structure(lambda a, b: tf.reduce_sum((a - b) ** 2) / 2, first, second)
+        return tf.stack([tf.add_n(tf.nest.flatten(part)) for part in squared])
+
+    return tf.map_fn(half_distance, tf.range(n_pairs, dtype=tf.int64), fn_output_signature=tf.float32)
