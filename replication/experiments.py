@@ -160,7 +160,7 @@ def figure3(settings: Settings) -> list[RunConfig]:
 
 def figure3_readings(settings: Settings) -> list[RunConfig]:
     """The runs of figure 3 under other readings of the paper, up to where the paper's curves are all drawn."""
-    readings = ({"learning_rate": 0.02}, {"learning_rate": 0.02, "initialisation": "fan_in"})
+    readings = ({"learning_rate": 0.02}, {"learning_rate": 0.02, "initialisation": "fan_in"}, {"learning_rate": 0.01})
     return [run.replace(samples_total=SAMPLES_READINGS, **reading) for reading in readings for run in figure3(settings)]
 
 

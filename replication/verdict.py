@@ -157,6 +157,13 @@ def readings(records: list[Record], millions: float) -> pd.DataFrame:
     return pd.concat(tables).pivot(index=rows, columns="split", values=["ours", "paper", "difference"])
 
 
+def explained(readings: pd.DataFrame) -> pd.DataFrame:
+    """Per curve: the lowest and highest of our readings, the paper's value [nats], and whether it lies between."""
+    long = readings.stack("split").dropna().groupby(["n_train", "algorithm", "split"])
+    table = long.agg(lowest=("ours", "min"), highest=("ours", "max"), paper=("paper", "first"))
+    return table.assign(between=table["paper"].between(table["lowest"], table["highest"]))
+
+
 def closeness(readings: pd.DataFrame) -> pd.DataFrame:
     """How far each reading is from the paper: mean and maximum absolute difference [nats] over so many curves."""
     distance = readings["difference"].stack().abs().groupby(["n_train", "initialisation", "stepsize"])

@@ -115,3 +115,19 @@ def test_a_latent_variable_that_carries_nothing_is_not_active():
     units = verdict.active_units(use)
     assert units["active"].to_dict() == {1: 1, 3: 2}
     assert units.loc[3, "kl"] == pytest.approx(3.501) and units.loc[3, "kl_of_inactive"] == pytest.approx(0.001)
+
+
+def test_a_reading_explains_a_curve_that_lies_between_others():
+    index = pd.MultiIndex.from_tuples(
+        [(1000, "aevb", "paper_sd", 0.02), (1000, "aevb", "paper_sd", 0.1)],
+        names=["n_train", "algorithm", "initialisation", "stepsize"],
+    )
+    columns = pd.MultiIndex.from_product([["ours", "paper", "difference"], ["test", "train"]], names=[None, "split"])
+    readings = pd.DataFrame(
+        [[-150.0, -140, -148, -130, -2, -10], [-147.0, -135, -148, -130, 1, -5]], index=index, columns=columns
+    )
+    assert verdict.explained(readings)["between"].to_dict() == {
+        (1000, "aevb", "test"): True,
+        (1000, "aevb", "train"): False,
+    }
+    assert verdict.closeness(readings)["mean"].to_dict() == {(1000, "paper_sd", 0.02): 6, (1000, "paper_sd", 0.1): 3}
