@@ -178,7 +178,7 @@ def minibatches(settings: Settings) -> list[RunConfig]:
     return [
         run.replace(batch_size=m, n_mc_samples=n)
         for run in _figure1_runs(settings, SAMPLES_MINIBATCHES[settings.profile])
-        for m in (20, 100, 500)
+        for m in ((20, 100) if settings.profile == "smoke" else (20, 100, 500))
         for n in (1, 5)
     ]
 
@@ -208,19 +208,14 @@ def full_vb(settings: Settings) -> list[RunConfig]:
         )
         for dataset in settings.datasets
         for n_train in N_TRAIN_FULL_VB.get(dataset, ())
-        for n_latent in (3, 10)
+        for n_latent in ((3,) if settings.profile == "smoke" else (3, 10))
         for algorithm in ("aevb", "full_vb")
     ]
 
 
 def all_runs(settings: Settings) -> list[RunConfig]:
-    """Every run of a profile, each once, at its greatest length."""
-    experiments = (figure2, figure3, decoded, estimators, minibatches, full_vb)
-    longest = {}
-    for run in (run for experiment in experiments for run in experiment(settings)):
-        known = longest.get(run.run_id)
-        longest[run.run_id] = max(run, known, key=lambda run: run.samples_total) if known else run
-    return list(longest.values())
+    """Every run of a profile, each once."""
+    return list(dict.fromkeys(figure2(settings) + figure3(settings) + decoded(settings)))
 
 
 def _bound_run(settings: Settings, dataset: str, algorithm: str, n_latent: int) -> RunConfig:

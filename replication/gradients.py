@@ -34,8 +34,8 @@ def variances(config: RunConfig, marks: Sequence[int], sizes: Sequence[tuple[int
                     if estimator == "score_function_baseline" and n_samples < 2:
                         continue
                     found = {
-                        name: _pairs(estimator, params, engine.x_train, m, n_samples, n_pairs, is_shared).numpy()
-                        for name, is_shared in (("variance", False), ("variance_of_z", True))
+                        name: _pairs(estimator, params, engine.x_train, m, n_samples, n_pairs, tf.constant(per)).numpy()
+                        for name, per in (("variance", 1), ("variance_of_z", 2))
                     }
                     rows += _rows(found, mark, estimator, m, n_samples)
     return pd.DataFrame(rows)
@@ -73,16 +73,19 @@ def _rows(found: dict[str, np.ndarray], mark: int, estimator: str, m: int, n_sam
     return rows
 
 
-@tf.function(jit_compile=True)
+@tf.function
 def _pairs(
-    estimator: str, params: Params, x_train: tf.Tensor, m: int, n_samples: int, n_pairs: int, is_shared: bool
+    estimator: str, params: Params, x_train: tf.Tensor, m: int, n_samples: int, n_pairs: int, per_minibatch: tf.Tensor
 ) -> tf.Tensor:
-    """Half the squared distance of two independent gradients [n_pairs, networks]; its mean is the variance."""
+    """Half the squared distance of two independent gradients [n_pairs, networks]; its mean is the variance.
+
+    `per_minibatch` successive gradients see the same minibatch: with 2, both of a pair.
+    """
     n_latent = params.decoder.hidden.w.shape[0]
 
     def gradient(i):
-        # Both gradients of a pair see the same minibatch where it is shared.
-        x = tf.gather(x_train, draws.indices(draws.stream(1, i // 2 if is_shared else i, "minibatch"), len(x_train), m))
+        minibatch = draws.stream(1, i // tf.cast(per_minibatch, tf.int64), "minibatch")
+        x = tf.gather(x_train, draws.indices(minibatch, len(x_train), m))
         eps = draws.normal(draws.stream(1, i, "eps"), [n_samples, m, n_latent])
         with tf.GradientTape() as tape:
             tape.watch(params)

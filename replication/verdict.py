@@ -159,8 +159,8 @@ def readings(records: list[Record], millions: float) -> pd.DataFrame:
 
 def explained(readings: pd.DataFrame) -> pd.DataFrame:
     """Per curve: the lowest and highest of our readings, the paper's value [nats], and whether it lies between."""
-    long = readings.stack("split").dropna().groupby(["n_train", "algorithm", "split"])
-    table = long.agg(lowest=("ours", "min"), highest=("ours", "max"), paper=("paper", "first"))
+    long = readings.stack("split").groupby(["n_train", "algorithm", "split"])
+    table = long.agg(lowest=("ours", "min"), highest=("ours", "max"), paper=("paper", "first")).dropna()
     return table.assign(between=table["paper"].between(table["lowest"], table["highest"]))
 
 
