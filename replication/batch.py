@@ -71,8 +71,15 @@ def execute_notebooks(folder: Path) -> None:
         for cell in content["cells"]:
             for key in ("papermill", "execution"):
                 cell["metadata"].pop(key, None)
+            if "outputs" in cell:
+                cell["outputs"] = [output for output in cell["outputs"] if not _is_greeting(output)]
         notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         print(f"executed {notebook.relative_to(paths.ROOT)}")
+
+
+def _is_greeting(output: dict) -> bool:
+    """What TensorFlow's C++ prints on import, which no setting silences."""
+    return output.get("name") == "stderr" and "absl::InitializeLog" in "".join(output["text"])
 
 
 def _run_snakemake(chosen: Settings, n_jobs: int) -> list[Path]:

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from scipy.stats import norm
 
 from replication import data, estimators, experiments, latent, models, paths, pictures, records
+from replication.config import DATASETS
 from replication.errors import ReplicationError
 from replication.experiments import Settings
 from replication.figures import TITLES
@@ -31,10 +32,11 @@ class ExplorerError(ReplicationError, ValueError):
 
 
 class Model:
-    """A decoder and encoder with the pictures that the explorer shows of them."""
+    """A decoder and encoder with the pictures that the explorer shows of them; `axes` are those of the first map."""
 
-    def __init__(self, params: Params, dataset: str, image_shape: tuple[int, int], x_test: np.ndarray | None):
-        self.params, self.dataset, self.image_shape, self.x_test = params, dataset, image_shape, x_test
+    def __init__(self, params: Params, dataset: str, x_test: np.ndarray | None, axes: tuple[int, int] = (0, 1)):
+        self.params, self.dataset, self.x_test, self.axes = params, dataset, x_test, axes
+        self.image_shape = DATASETS[dataset].image_shape
         self.n_latent = latent.n_latent_of(params)
 
     def plane(self, z: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
@@ -75,20 +77,19 @@ def recorded_models(settings: Settings) -> dict[str, Model]:
     Raises RecordError for damaged weights.
     """
     folder = paths.runs(settings.profile)
-    test_images = {}
-    for name in settings.datasets:
-        dataset = data.load_local(name)
-        test_images[name] = dataset.x_test if dataset else None
-    return {
-        f"{TITLES[run.dataset]}, {run.n_latent} latent dimensions": Model(
-            models.from_arrays(records.load_weights(run, folder)),
-            run.dataset,
-            run.facts.image_shape,
-            test_images[run.dataset],
+    local = {name: data.load_local(name) for name in settings.datasets}
+    found = {}
+    for run in experiments.decoded(settings):
+        if not (folder / run.run_id / records.WEIGHTS).exists():
+            continue
+        kl = records.load(run, folder).facts["kl_per_dimension"]
+        most_used = sorted(np.argsort(kl)[-2:].tolist())
+        x_test = local[run.dataset].x_test if local[run.dataset] else None
+        params = models.from_arrays(records.load_weights(run, folder))
+        found[f"{TITLES[run.dataset]}, {run.n_latent} latent dimensions"] = Model(
+            params, run.dataset, x_test, most_used
         )
-        for run in experiments.decoded(settings)
-        if (folder / run.run_id / records.WEIGHTS).exists()
-    }
+    return found
 
 
 class Explorer:
@@ -99,7 +100,7 @@ class Explorer:
             raise ExplorerError("There is no model to explore: no recorded run has weights.")
         self.models = models
         self.choice = widgets.Dropdown(options=list(models), description="model")
-        self.map = widgets.Image(format="png", layout=widgets.Layout(flex="0 0 auto"))
+        self.map = widgets.Image(format="png", layout=widgets.Layout(flex="0 0 auto", max_width="none"))
         self.decoded = widgets.Image(format="png", layout=widgets.Layout(height=f"{IMAGE_HEIGHT}px"))
         self.axes = [widgets.Dropdown(description=name) for name in ("across", "up")]
         self.sliders = [self._slider(), self._slider()]
@@ -126,7 +127,7 @@ class Explorer:
         self.z = np.zeros(self.model.n_latent, np.float32)
         with self._update():
             self.choice.value = name
-            for dropdown, axis in zip(self.axes, (0, 1), strict=True):
+            for dropdown, axis in zip(self.axes, self.model.axes, strict=True):
                 dropdown.options = [(f"z{j + 1}", j) for j in range(self.model.n_latent)]
                 dropdown.value = axis
                 dropdown.layout.display = "none" if self.model.n_latent == 2 else None

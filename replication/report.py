@@ -65,7 +65,8 @@ def _write_page(notebook: Path, folder: Path) -> Page:
         cell.source = with_mathml(cell.source) if cell.cell_type == "markdown" else cell.source
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    html, _ = HTMLExporter(template_name="lab", embed_images=True, **NO_CDN).from_notebook_node(content)
+    exporter = HTMLExporter(template_name="lab", embed_images=True, **NO_CDN)
+    html, _ = exporter.from_notebook_node(content)
     page = folder / f"{notebook.stem}.html"
     page.write_text(html.replace(".ipynb", ".html"))  # links between notebooks
     first = content.cells[0].source.splitlines()
@@ -74,7 +75,7 @@ def _write_page(notebook: Path, folder: Path) -> Page:
 
 
 def _thumbnail(content: nbformat.NotebookNode, stem: Path) -> str | None:
-    """The first figure of a notebook as a file of its own."""
+    """The first figure of a notebook as a file of its own, or else its screenshot."""
     outputs = [output.get("data", {}) for cell in content.cells for output in cell.get("outputs", [])]
     for data in outputs:
         for kind, suffix in IMAGES.items():
@@ -82,6 +83,10 @@ def _thumbnail(content: nbformat.NotebookNode, stem: Path) -> str | None:
                 file = stem.with_suffix(f".{suffix}")
                 file.write_bytes(data[kind].encode() if suffix == "svg" else base64.b64decode(data[kind]))
                 return file.name
+    screenshot = paths.figures("paper") / f"{stem.name.partition('_')[2]}.png"
+    if screenshot.exists():
+        shutil.copy(screenshot, stem.with_suffix(".png"))
+        return f"{stem.name}.png"
     return None
 
 
