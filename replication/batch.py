@@ -67,7 +67,8 @@ def execute_notebooks(folder: Path) -> None:
     for notebook in sorted(folder.glob("[0-9]_*.ipynb")):
         papermill.execute_notebook(notebook, notebook, cwd=folder, progress_bar=sys.stderr.isatty())
         content = json.loads(notebook.read_text())
-        content["metadata"].pop("papermill", None)
+        for key in ("papermill", "widgets"):
+            content["metadata"].pop(key, None)
         for cell in content["cells"]:
             for key in ("papermill", "execution"):
                 cell["metadata"].pop(key, None)

@@ -15,6 +15,8 @@ from replication import experiments, paths, records, verdict
 from replication.errors import ReplicationError
 
 IMAGES = {"image/svg+xml": "svg", "image/png": "png"}
+WIDGET = "application/vnd.jupyter.widget-view+json"
+EXPLORER = paths.figures("paper") / "explorer.png"
 MATH = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$`])\$(?P<inline>[^$`\n]+?)\$", re.DOTALL)
 NO_CDN = dict.fromkeys(
     ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url", "mermaid_layout_elk_js_url"), ""
@@ -64,7 +66,8 @@ def _write_page(notebook: Path, folder: Path) -> Page:
     for cell in content.cells:
         cell.source = with_mathml(cell.source) if cell.cell_type == "markdown" else cell.source
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [_without_kernel(output) for output in cell.outputs if output.get("name") != "stderr"]
+    content.metadata.pop("widgets", None)  # their scripts would be asked for from a network
     exporter = HTMLExporter(template_name="lab", embed_images=True, **NO_CDN)
     html, _ = exporter.from_notebook_node(content)
     page = folder / f"{notebook.stem}.html"
@@ -74,8 +77,15 @@ def _write_page(notebook: Path, folder: Path) -> Page:
     return Page(page.name, first[0].removeprefix("# "), claim, _thumbnail(content, folder / notebook.stem))
 
 
+def _without_kernel(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A widget, which needs a kernel, becomes its screenshot."""
+    if WIDGET in output.get("data", {}) and EXPLORER.exists():
+        output.data = nbformat.from_dict({"image/png": base64.b64encode(EXPLORER.read_bytes()).decode()})
+    return output
+
+
 def _thumbnail(content: nbformat.NotebookNode, stem: Path) -> str | None:
-    """The first figure of a notebook as a file of its own, or else its screenshot."""
+    """The first figure of a notebook as a file of its own."""
     outputs = [output.get("data", {}) for cell in content.cells for output in cell.get("outputs", [])]
     for data in outputs:
         for kind, suffix in IMAGES.items():
@@ -83,10 +93,6 @@ def _thumbnail(content: nbformat.NotebookNode, stem: Path) -> str | None:
                 file = stem.with_suffix(f".{suffix}")
                 file.write_bytes(data[kind].encode() if suffix == "svg" else base64.b64decode(data[kind]))
                 return file.name
-    screenshot = paths.figures("paper") / f"{stem.name.partition('_')[2]}.png"
-    if screenshot.exists():
-        shutil.copy(screenshot, stem.with_suffix(".png"))
-        return f"{stem.name}.png"
     return None
 
 

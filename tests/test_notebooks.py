@@ -36,6 +36,8 @@ def test_stored_outputs_are_complete_and_without_errors(notebook):
     outputs = [output for cell in code for output in cell.outputs]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert outputs and all(output.output_type != "error" for output in outputs)
+    texts = ["".join(output.get("text", "")) for output in outputs]
+    assert not any("is not on this machine" in text for text in texts), "executed without the data"
     assert "papermill" not in notebook.metadata
     assert str(paths.ROOT) not in json.dumps(notebook), "an output names a folder of the machine that made it"
 
