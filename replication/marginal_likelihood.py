@@ -22,6 +22,7 @@ MIN_SAMPLES = 4
 MIN_EFFECTIVE_SAMPLES = 5
 BANDWIDTHS = 2.0 ** np.linspace(-2, 2, 9)  # times Scott's factor
 IMPORTANCE_CHUNK = 10
+N_STARTS, START_CHUNK = 1000, 50  # draws; all at once they would take gigabytes
 
 
 Proposal = tuple[np.ndarray, np.ndarray]  # a Gaussian per datapoint: mean [N, d], Cholesky factor [N, d, d]
@@ -51,8 +52,10 @@ def chain_start(
 
     A guess per datapoint [N, n_latent], such as the encoder's mean, finds a narrow posterior that common draws miss.
     """
-    z = draws.normal(seed_pair, [1000, 1, n_latent])
-    log_density = log_joint(*args, z)
+    z = draws.normal(seed_pair, [N_STARTS, 1, n_latent])
+    chunks = tf.reshape(z, [-1, START_CHUNK, 1, n_latent])
+    log_density = tf.map_fn(lambda chunk: log_joint(*args, chunk), chunks)
+    log_density = tf.reshape(log_density, [N_STARTS, -1])
     start = tf.gather(z[:, 0], tf.argmax(log_density, axis=0))
     if guess is None:
         return start
