@@ -15,7 +15,7 @@ reproduce: $(VENV)/installed  ## data, runs, notebooks, figures: PROFILE=smoke, 
 	python -m replication reproduce --profile $(PROFILE) --jobs $(JOBS)
 
 test: $(VENV)/installed  ## the unit tests
-	python -m pytest -n $(JOBS) --dist loadscope tests
+	python -m pytest -n $(JOBS) --dist worksteal tests
 
 notebooks: $(VENV)/installed  ## execute the committed notebooks in place, from recorded runs
 	python -m replication notebooks

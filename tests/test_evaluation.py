@@ -24,11 +24,11 @@ def test_both_estimates_agree_on_a_trained_model(tmp_path, algorithm):
         algorithm=algorithm,
         n_latent=2,
         n_hidden=20,
-        n_train=400,
-        batch_size=400 if algorithm == "mcem" else 100,
+        n_train=200,
+        batch_size=200 if algorithm == "mcem" else 100,
         metric="log_px",
         learning_rate=0.1,
-        samples_total=100_000,
+        samples_total=50_000,
     )
     curve = training.train(config, tmp_path).curve
     assert set(curve["split"]) == {"train", "test"}

@@ -19,7 +19,7 @@ def config() -> RunConfig:
 
 @pytest.fixture(scope="module")
 def table(config) -> pd.DataFrame:
-    return gradients.variances(config, (0, 2000), SIZES, n_pairs=100)
+    return gradients.variances(config, (2000,), SIZES, n_pairs=60)
 
 
 def of(table: pd.DataFrame, estimator: str, m: int, n_samples: int, network: str = "encoder") -> pd.Series:

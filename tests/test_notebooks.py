@@ -62,9 +62,7 @@ def test_lower_bound_runs_by_itself_from_any_folder(tmp_path):
     ("arguments", "message"),
     [
         (("-p", "profil", "smoke"), "Unknown notebook parameter profil"),
-        (("-p", "profile", "fast"), "Unknown profile 'fast'"),
         (("-p", "profile", "smoke", "-y", "overrides: {learning_rate: 1e-4}"), "write 1.0e-4"),
-        (("-p", "profile", "smoke", "-y", "overrides: {n_hidden: 0}"), "n_hidden"),
     ],
 )
 def test_wrong_parameters_stop_the_notebook(tmp_path, arguments, message):
