@@ -7,8 +7,6 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH :=
 
-VOILA_OPTIONS ?=
-
 .PHONY: reproduce test notebooks nbval report explorer benchmark lab lint lock clean
 
 reproduce: $(VENV)/installed  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper
@@ -28,7 +26,7 @@ report: $(VENV)/installed  ## the executed notebooks as web pages: out/<profile>
 	python -m replication report --profile $(PROFILE)
 
 explorer: $(VENV)/installed  ## the explorer as an app in the browser
-	voila notebooks/7_explorer.ipynb $(VOILA_OPTIONS)
+	voila notebooks/7_explorer.ipynb
 
 benchmark: $(VENV)/installed  ## samples per second against Keras fit and a plain matrix product
 	python -m replication benchmark

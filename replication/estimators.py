@@ -55,7 +55,7 @@ def score_function(params: Params, x: tf.Tensor, eps: tf.Tensor) -> Bound:
 
     Values and shapes as in `sgvb_a`; only the gradient differs (Williams 1992; Paisley et al. 2012).
     """
-    return _score_function(params, x, eps, lambda f: tf.zeros_like(f))
+    return _score_function(params, x, eps, tf.zeros_like)
 
 
 def score_function_baseline(params: Params, x: tf.Tensor, eps: tf.Tensor) -> Bound:

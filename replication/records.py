@@ -51,10 +51,10 @@ def save(
     if earlier is not None and earlier.samples_evaluated > curve["samples_evaluated"].max():
         return load(config, folder)
     text = curve.to_csv(index=False, float_format="%.4f")
-    facts = {**facts, **environment(), "curve_sha256": _sha256(text.encode())}
+    facts = {**facts, **environment(), "curve_sha256": sha256(text.encode())}
     stored = _pack(config, weights) if weights else b""
     if stored:
-        facts["weights_sha256"] = _sha256(stored)
+        facts["weights_sha256"] = sha256(stored)
     content = {"run_id": config.run_id, "config": config.model_dump(), **facts}
 
     def write(target: Path) -> None:
@@ -78,7 +78,7 @@ def load(config: RunConfig, folder: Path) -> Record | None:
         text = (place / "curve.csv").read_text()
     except (OSError, ValueError) as error:
         raise RecordError(f"The record {place} is damaged ({error}). Delete the folder, then run again.") from error
-    if _sha256(text.encode()) != facts.get("curve_sha256"):
+    if sha256(text.encode()) != facts.get("curve_sha256"):
         raise RecordError(
             f"{place / 'curve.csv'} is not what the run wrote: its hash differs from the one in config.json. "
             "Restore it from version control, or delete the folder and run again."
@@ -107,7 +107,7 @@ def load_weights(config: RunConfig, folder: Path) -> dict[str, np.ndarray]:
         raise RecordError(f"{file} is truncated or damaged ({error}). {again}") from error
     if run_id != config.run_id:
         raise RecordError(f"{file} holds the weights of {run_id}, not of {config.run_id}. {again}")
-    if _sha256(stored) != record.facts.get("weights_sha256"):
+    if sha256(stored) != record.facts.get("weights_sha256"):
         raise RecordError(f"{file} is not what the run wrote: its hash differs from the one in config.json. {again}")
     return weights
 
@@ -159,7 +159,8 @@ def _pack(config: RunConfig, weights: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _sha256(content: bytes) -> str:
+def sha256(content: bytes) -> str:
+    """The hash by which a file is known to be what was written."""
     return hashlib.sha256(content).hexdigest()
 
 

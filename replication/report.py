@@ -109,8 +109,7 @@ def with_mathml(markdown: str) -> str:
 
 def _verdict_rows(profile: str) -> dict[str, str]:
     """The last value of every curve beside the paper's, as HTML tables."""
-    datasets = ["digits"] if profile == "smoke" else None
-    settings, folder = experiments.settings(profile, datasets=datasets), paths.runs(profile)
+    settings, folder = experiments.settings(profile), paths.runs(profile)
     tables = {}
     for figure, title in ((2, "Figure 2: lower bound [nats]"), (3, "Figure 3: log p(x) [nats]")):
         configs = experiments.figure2(settings) if figure == 2 else experiments.figure3(settings)

@@ -31,7 +31,11 @@ class Algorithm(NamedTuple):
 
 def init(config: RunConfig, seed: tf.Tensor) -> State:
     """Initial parameters and an Adagrad accumulator of zeros."""
-    params = init_params(config, seed)
+    return start(init_params(config, seed))
+
+
+def start(params: NamedTuple) -> State:
+    """The state before the first step from these parameters."""
     return State(tf.constant(0, tf.int64), params, tf.nest.map_structure(tf.zeros_like, params))
 
 

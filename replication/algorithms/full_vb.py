@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from replication import draws, models
-from replication.algorithms.base import adagrad_ascent
+from replication.algorithms.base import State, adagrad_ascent, start
 from replication.config import RunConfig
 from replication.models import BernoulliDecoder, Dense, Encoder, GaussianDecoder
 
@@ -37,14 +37,6 @@ class Params(NamedTuple):
 
     encoder: Encoder
     decoder: Posterior
-
-
-class State(NamedTuple):
-    """All that a run is between two steps."""
-
-    step: tf.Tensor
-    params: Params
-    sum_of_squares: Params
 
 
 class FullBound(NamedTuple):
@@ -69,8 +61,7 @@ def init(config: RunConfig, seed: tf.Tensor) -> State:
     """The initial weights as means, with a small variance."""
     initial = models.init_params(config, seed)
     log_var = tf.nest.map_structure(lambda w: tf.fill(w.shape, INITIAL_LOG_VAR), initial.decoder)
-    params = Params(initial.encoder, Posterior(initial.decoder, log_var))
-    return State(tf.constant(0, tf.int64), params, tf.nest.map_structure(tf.zeros_like, params))
+    return start(Params(initial.encoder, Posterior(initial.decoder, log_var)))
 
 
 def step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> tuple[State, FullBound]:
