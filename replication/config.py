@@ -61,6 +61,12 @@ class RunConfig(BaseModel):
     initialisation: Literal["paper_sd", "paper_variance", "fan_in"] = Field(
         "paper_sd", description="N(0, 0.01) read as s.d. 0.01, as variance 0.01, or the authors' code"
     )
+    targets: Literal["grey", "binarised"] = Field(
+        "grey", description="Bernoulli targets: grey values as they are, or drawn anew from them for every minibatch"
+    )
+    pixel_variance: Literal["per_pixel", "shared"] = Field(
+        "per_pixel", description="Gaussian p(x|z): a variance for each pixel, or one for all; both functions of z"
+    )
     weight_prior: float = Field(1.0, ge=0, description="precision of the Gaussian prior on weight matrices; 0 is none")
     weight_noise: Literal["shared", "local"] = Field(
         "shared", description="full VB: one draw of the weights per step, or noise per datapoint on the units' inputs"
@@ -78,15 +84,8 @@ class RunConfig(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_are_numbers(cls, value: Any, info: Any) -> Any:
-        is_text_field = info.field_name in (
-            "dataset",
-            "algorithm",
-            "estimator",
-            "initialisation",
-            "weight_noise",
-            "metric",
-        )
-        if not is_text_field and isinstance(value, str | bool):
+        is_number = cls.model_fields[info.field_name].annotation in (int, float)
+        if is_number and isinstance(value, str | bool):
             raise ValueError(f"{value!r} is not a number. YAML reads 1e-4 as text: write 1.0e-4.")
         return value
 
@@ -108,6 +107,10 @@ class RunConfig(BaseModel):
             raise ValueError(f"{self.algorithm} does not use the estimator {self.estimator}: only aevb has a choice.")
         if self.estimator == "score_function_baseline" and self.n_mc_samples < 2:
             raise ValueError("score_function_baseline needs n_mc_samples of at least 2.")
+        if self.targets == "binarised" and self.facts.likelihood != "bernoulli":
+            raise ValueError(f"{self.dataset} has a Gaussian likelihood: there is nothing to binarise.")
+        if self.pixel_variance == "shared" and self.facts.likelihood != "gaussian":
+            raise ValueError(f"{self.dataset} has a Bernoulli likelihood, which has no variance to share.")
         if self.algorithm == "full_vb" and self.metric != "bound":
             raise ValueError("full_vb has no single decoder, so no log p(x): set metric = bound.")
         if self.algorithm == "mcem" and (self.batch_size != self.n_train or self.metric != "log_px"):

@@ -6,7 +6,10 @@ All use Philox: inside a compiled function on a CPU, TensorFlow's default genera
 import tensorflow as tf
 
 # One independent stream per purpose: two draws of one step must never share their numbers.
-STREAMS = ("minibatch", "eps", "dream_z", "dream_x", "initialisation", "evaluation", "chains", "samples", "weights")
+STREAMS = (
+    *("minibatch", "eps", "dream_z", "dream_x", "initialisation", "evaluation", "chains", "samples", "weights"),
+    "targets",
+)
 MAX_STREAMS = 64  # fixed, so that a new purpose leaves the numbers of the others as they are
 
 
@@ -24,6 +27,11 @@ def normal(seed_pair: tf.Tensor, shape) -> tf.Tensor:
 def uniform(seed_pair: tf.Tensor, shape) -> tf.Tensor:
     """Uniform draws on [0, 1), float32."""
     return tf.random.stateless_uniform(shape, seed_pair, alg="philox")
+
+
+def bernoulli(seed_pair: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    """0 or 1 with the given mean, float32."""
+    return tf.cast(uniform(seed_pair, tf.shape(mean)) < mean, tf.float32)
 
 
 def indices(seed_pair: tf.Tensor, n: int, size: int) -> tf.Tensor:

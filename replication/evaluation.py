@@ -21,8 +21,11 @@ MAX_DATAPOINTS = {"bound": {"train": 10_000, "test": None}, "log_px": {"train": 
 def datapoints(config: RunConfig, dataset: Dataset) -> dict[str, tf.Tensor]:
     """The datapoints of either split on which a run is evaluated."""
     sizes = MAX_DATAPOINTS[config.metric]
-    x_train = dataset.x_train[: config.n_train]
-    return {"train": tf.constant(x_train[: sizes["train"]]), "test": tf.constant(dataset.x_test[: sizes["test"]])}
+    splits = {"train": dataset.x_train[: config.n_train], "test": dataset.x_test}
+    x_eval = {split: tf.constant(x[: sizes[split]]) for split, x in splits.items()}
+    if config.targets == "binarised":  # the same draw for every seed and at every mark
+        return {split: draws.bernoulli(draws.stream(0, i, "targets"), x) for i, (split, x) in enumerate(x_eval.items())}
+    return x_eval
 
 
 def evaluate(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:

@@ -28,10 +28,7 @@ SAMPLES_ESTIMATORS = {"smoke": 20_000, "quick": 100_000, "paper": 10**6}
 SAMPLES_MINIBATCHES = {"smoke": 20_000, "quick": 100_000, "paper": 300_000}
 SAMPLES_FULL_VB = {"smoke": 20_000, "quick": 100_000, "paper": 3 * 10**6}
 N_TRAIN_FULL_VB = {"mnist": (100, 1000, 10_000, 50_000), "digits": (100, 1500)}
-SAMPLES_READINGS = 5_000_000
 LEARNING_RATE_FIGURE_3 = 0.1  # the best of the paper's three early on, for these smaller networks
-STEPSIZES = (0.01, 0.02, 0.1)  # the paper's: one of them per run, "based on performance on the training set"
-SAMPLES_STEPSIZE = 200_000  # "in the first few iterations": here 2000 minibatches
 # What `verdict.chosen_stepsizes` chooses from the recorded first iterations; 0.01 for every run that is not named.
 N_LATENT_FASTER = {("mnist", "aevb"): (2, 3, 5, 10, 20), ("frey_face", "wake_sleep"): (2, 5, 10, 20)}
 N_HIDDEN = {"mnist": 500, "frey_face": 200, "digits": 100}
@@ -102,16 +99,6 @@ def figure2(settings: Settings) -> list[RunConfig]:
     ]
 
 
-def stepsizes(settings: Settings) -> list[RunConfig]:
-    """The first iterations of every run of figure 2 with each of the paper's stepsizes."""
-    runs = figure2(settings) + manifolds(settings)
-    return [
-        run.replace(learning_rate=stepsize, samples_total=SAMPLES_STEPSIZE)
-        for run in dict.fromkeys(runs)
-        for stepsize in STEPSIZES
-    ]
-
-
 def manifolds(settings: Settings) -> list[RunConfig]:
     """Figure 4: AEVB with a 2-D latent space, for each dataset."""
     return [_bound_run(settings, dataset, "aevb", 2) for dataset in settings.datasets]
@@ -158,17 +145,11 @@ def figure3(settings: Settings) -> list[RunConfig]:
     ]
 
 
-def figure3_readings(settings: Settings) -> list[RunConfig]:
-    """The runs of figure 3 under other readings of the paper, up to where the paper's curves are all drawn."""
-    readings = ({"learning_rate": 0.02}, {"learning_rate": 0.02, "initialisation": "fan_in"}, {"learning_rate": 0.01})
-    return [run.replace(samples_total=SAMPLES_READINGS, **reading) for reading in readings for run in figure3(settings)]
-
-
 def estimators(settings: Settings) -> list[RunConfig]:
     """AEVB with each estimator of the gradient; the baseline of the score function needs a second sample."""
     return [
         run.replace(estimator=name, n_mc_samples=2 if name == "score_function_baseline" else 1)
-        for run in _figure1_runs(settings, SAMPLES_ESTIMATORS[settings.profile])
+        for run in _one_large_model(settings, SAMPLES_ESTIMATORS[settings.profile])
         for name in ("sgvb_b", "sgvb_a", "score_function_baseline", "score_function")
     ]
 
@@ -177,13 +158,13 @@ def minibatches(settings: Settings) -> list[RunConfig]:
     """AEVB with M datapoints per minibatch and L samples each."""
     return [
         run.replace(batch_size=m, n_mc_samples=n)
-        for run in _figure1_runs(settings, SAMPLES_MINIBATCHES[settings.profile])
+        for run in _one_large_model(settings, SAMPLES_MINIBATCHES[settings.profile])
         for m in ((20, 100) if settings.profile == "smoke" else (20, 100, 500))
         for n in (1, 5)
     ]
 
 
-def _figure1_runs(settings: Settings, samples: int) -> list[RunConfig]:
+def _one_large_model(settings: Settings, samples: int) -> list[RunConfig]:
     n_latent = 20
     return [
         _bound_run(settings, dataset, "aevb", n_latent).replace(samples_total=samples, learning_rate=0.01)

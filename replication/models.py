@@ -112,7 +112,7 @@ def sample_x(p_x_given_z: tfd.Distribution, seed_pair: tf.Tensor) -> tf.Tensor:
     """A draw x ~ p(x|z), shaped as the distribution; a function of the seed alone."""
     mean = p_x_given_z.mean()
     if isinstance(p_x_given_z.distribution, tfd.Bernoulli):
-        return tf.cast(draws.uniform(seed_pair, tf.shape(mean)) < mean, tf.float32)
+        return draws.bernoulli(seed_pair, mean)
     return mean + p_x_given_z.stddev() * draws.normal(seed_pair, tf.shape(mean))
 
 
@@ -130,6 +130,8 @@ def init_params(config: RunConfig, seed: tf.Tensor) -> Params:
     decoder_type = BernoulliDecoder if config.facts.likelihood == "bernoulli" else GaussianDecoder
     decoder = {"hidden": (config.n_latent, config.n_hidden)}
     decoder |= dict.fromkeys(decoder_type._fields[1:], (config.n_hidden, n_pixels))
+    if config.pixel_variance == "shared":
+        decoder["log_var"] = (config.n_hidden, 1)
     layers = {("encoder", name): shape for name, shape in encoder.items()}
     layers |= {("decoder", name): shape for name, shape in decoder.items()}
     dense = {

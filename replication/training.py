@@ -108,10 +108,13 @@ class Engine:
         return tf.while_loop(lambda state, *_: state.step < end, body, initial)
 
     def _minibatch(self, x_train: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        if self.config.batch_size == self.config.n_train:
-            return x_train
-        seed_pair = draws.stream(self.seed, step, "minibatch")
-        return tf.gather(x_train, draws.indices(seed_pair, self.config.n_train, self.config.batch_size))
+        x = x_train
+        if self.config.batch_size != self.config.n_train:
+            seed_pair = draws.stream(self.seed, step, "minibatch")
+            x = tf.gather(x_train, draws.indices(seed_pair, self.config.n_train, self.config.batch_size))
+        if self.config.targets == "binarised":
+            return draws.bernoulli(draws.stream(self.seed, step, "targets"), x)
+        return x
 
     def _cause(self, run: Run, first_bad: int) -> str:
         return (

@@ -11,10 +11,10 @@ PACKAGE = Path(__file__).parent.parent / "replication"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lower layers first: a module imports from its own layer's left, never from its right.
 LAYERS = [
-    "errors", "progress", "files", "paths", "config", "marks", "draws", "experiments", "data", "models", "latent",
-    "estimators", "hmc", "algorithms", "marginal_likelihood", "evaluation", "baselines", "checkpoints", "records",
-    "tables", "training", "gradients", "parallel", "reference", "verdict", "figures", "pictures", "explorer", "report",
-    "batch", "benchmark", "__main__",
+    "errors", "progress", "files", "paths", "config", "marks", "draws", "experiments", "readings", "data",
+    "models", "latent", "estimators", "hmc", "algorithms", "marginal_likelihood", "evaluation", "baselines",
+    "checkpoints", "records", "tables", "training", "gradients", "parallel", "reference", "verdict", "figures",
+    "pictures", "explorer", "report", "batch", "benchmark", "__main__",
 ]  # fmt: skip
 
 

@@ -54,6 +54,20 @@ def test_gaussian_likelihood_has_a_sigmoid_mean():
     assert float(models.decode(decoder, z).log_prob(x)[0]) == pytest.approx(oracle, rel=1e-5)
 
 
+def test_shared_variance_is_one_number_per_image():
+    config = RunConfig(
+        dataset="frey_face", algorithm="aevb", n_latent=3, n_hidden=9, samples_total=1, pixel_variance="shared"
+    )
+    decoder = models.init_params(config, tf.constant(1, tf.int64)).decoder
+    z, x = np.float32([[0.3, -1.0, 2.0], [1.0, 1.0, 1.0]]), np.random.default_rng(0).random((2, 560), np.float32)
+    h = np.tanh(numpy_layer(decoder.hidden, z))
+    mean, stddev = scipy.special.expit(numpy_layer(decoder.mean, h)), np.exp(numpy_layer(decoder.log_var, h) / 2)
+    assert stddev.shape == (2, 1)
+    p_x_given_z = models.decode(decoder, z)
+    np.testing.assert_allclose(p_x_given_z.log_prob(x), scipy.stats.norm.logpdf(x, mean, stddev).sum(1), rtol=1e-5)
+    assert models.sample_x(p_x_given_z, draws.stream(0, 0, "dream_x")).shape == (2, 560)
+
+
 def test_log_joint_adds_the_prior():
     decoder = params_of("digits").decoder
     z, x = np.float32([[0.3, -1.0, 2.0]]), np.random.default_rng(0).random((1, 64), np.float32)

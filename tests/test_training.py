@@ -27,6 +27,20 @@ def test_marks_of_the_marginal_likelihood_cover_the_papers_axis():
     assert marks("log_px", 500_000) == [100_000, 250_000, 500_000]
 
 
+def test_binarised_targets_are_drawn_anew_for_every_minibatch_around_the_grey_values(tiny):
+    # Fails if they were thresholded, drawn once, or if the evaluation's draw changed from mark to mark.
+    digits = data.load("digits")
+    config = tiny.replace(targets="binarised", n_train=100, batch_size=100)  # every minibatch is the training set
+    engine = training.Engine(config, digits)
+    draws_of_x = np.stack([engine._minibatch(engine.x_train, tf.constant(i, tf.int64)) for i in range(200)])
+    assert set(np.unique(draws_of_x)) == {0.0, 1.0}
+    se = np.sqrt(engine.x_train * (1 - engine.x_train) / 200)
+    assert (np.abs(draws_of_x.mean(0) - engine.x_train) < 5 * se + 1e-6).all()
+    again = training.Engine(config.replace(seed=1), digits).x_eval
+    assert set(np.unique(engine.x_eval["test"])) == {0.0, 1.0}
+    np.testing.assert_array_equal(engine.x_eval["test"], again["test"])
+
+
 @pytest.mark.parametrize("algorithm", ["aevb", "wake_sleep"])
 def test_resumed_run_equals_uninterrupted_run_bit_for_bit(tiny, tmp_path, monkeypatch, algorithm):
     # Fails with any hidden state: a generator, an epoch counter, a chunk size that leaks into the numbers.

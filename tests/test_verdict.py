@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication import experiments, paths, records, verdict
+from replication import experiments, paths, readings, records, verdict
 from replication.config import RunConfig
 
 
@@ -102,7 +102,7 @@ def test_the_stepsize_is_the_largest_that_starts_as_well_as_the_best(bounds, cho
 def test_the_stepsizes_of_figure_2_are_those_that_the_rule_chooses():
     # Fails when a default of experiments.py no longer follows from the recorded first iterations.
     settings, folder = experiments.settings("paper"), paths.runs("paper")
-    table = verdict.chosen_stepsizes([records.load(config, folder) for config in experiments.stepsizes(settings)])
+    table = verdict.chosen_stepsizes([records.load(config, folder) for config in readings.stepsizes(settings)])
     runs = {*experiments.figure2(settings), *experiments.manifolds(settings)}
     assert table["chosen"].to_dict() == {(c.dataset, c.algorithm, c.n_latent): c.learning_rate for c in runs}
 

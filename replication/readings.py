@@ -1,0 +1,59 @@
+"""The same runs under other readings of what the paper leaves open, and under other seeds; all at paper scale."""
+
+from replication.config import RunConfig
+from replication.experiments import Settings, figure2, figure3, manifolds
+
+STEPSIZES = (0.01, 0.02, 0.1)  # the paper's: one of them per run, "based on performance on the training set"
+SAMPLES_STEPSIZE = {2: 200_000, 3: 1_000_000}  # "in the first few iterations", per figure
+INITIALISATIONS = ("paper_sd", "paper_variance", "fan_in")
+PANELS = {"mnist": 20, "frey_face": 10}  # the latent dimension at which readings and seeds are compared
+SAMPLES_GRID = 1_000_000
+SAMPLES_MODELS = 3_000_000
+SAMPLES_FIGURE_3 = 5_000_000  # where the paper's curves are all drawn
+SEEDS = (1, 2)  # beside 0
+
+
+def stepsizes(settings: Settings, figure: int = 2) -> list[RunConfig]:
+    """The first iterations of every run of a figure (figure 4's with those of 2) with each of the paper's stepsizes."""
+    runs = figure3(settings) if figure == 3 else figure2(settings) + manifolds(settings)
+    return [
+        run.replace(learning_rate=stepsize, samples_total=SAMPLES_STEPSIZE[figure])
+        for run in dict.fromkeys(runs)
+        for stepsize in STEPSIZES
+    ]
+
+
+def grid(settings: Settings) -> list[RunConfig]:
+    """Initialisation x stepsize: one panel of figure 2 for each dataset, both algorithms."""
+    return [
+        run.replace(initialisation=initialisation, learning_rate=stepsize, samples_total=SAMPLES_GRID)
+        for run in _panels(settings)
+        for initialisation in INITIALISATIONS
+        for stepsize in STEPSIZES
+    ]
+
+
+def likelihoods(settings: Settings) -> list[RunConfig]:
+    """p(x|z) read in two ways: grey values or binarised targets; a variance per pixel or one for all."""
+    other = {"mnist": {"targets": "binarised"}, "frey_face": {"pixel_variance": "shared"}}
+    return [
+        run.replace(samples_total=SAMPLES_MODELS, **reading)
+        for run in _panels(settings)
+        if run.algorithm == "aevb"
+        for reading in ({}, other[run.dataset])
+    ]
+
+
+def figure3_readings(settings: Settings) -> list[RunConfig]:
+    """The runs of figure 3 with smaller stepsizes, and with the initialisation of the authors' code."""
+    readings = ({"learning_rate": 0.02}, {"learning_rate": 0.02, "initialisation": "fan_in"}, {"learning_rate": 0.01})
+    return [run.replace(samples_total=SAMPLES_FIGURE_3, **reading) for reading in readings for run in figure3(settings)]
+
+
+def seeds(settings: Settings) -> list[RunConfig]:
+    """One panel of figure 2 for each dataset, both algorithms, with the other seeds."""
+    return [run.replace(seed=seed) for run in _panels(settings) for seed in SEEDS]
+
+
+def _panels(settings: Settings) -> list[RunConfig]:
+    return [run for run in figure2(settings) if PANELS.get(run.dataset) == run.n_latent]
