@@ -1,15 +1,18 @@
 """The batch: one job per training run, one per notebook. `snakemake --cores 2 --config profile=quick`."""
 
 from replication import paths
-from replication.experiments import all_runs, decoded, figure2, figure3, manifolds, settings
+from replication.experiments import all_runs, decoded, estimators, figure2, figure3, full_vb, manifolds, minibatches, settings
 
 CHOSEN = settings(config.get("profile", "quick"), datasets=config.get("datasets"))
 # A notebook waits for its own runs only; one that is not named waits for all.
 RUNS_OF = {
+    "0_verdict": lambda chosen: figure2(chosen) + figure3(chosen),
+    "1_estimators": lambda chosen: estimators(chosen) + minibatches(chosen),
     "2_lower_bound": figure2,
     "3_marginal_likelihood": figure3,
     "4_manifolds": manifolds,
     "5_samples": decoded,
+    "6_full_vb": full_vb,
     "7_explorer": decoded,
 }
 NOTEBOOKS = sorted(notebook.stem for notebook in paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))

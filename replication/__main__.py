@@ -69,12 +69,28 @@ def reproduce(profile: Profile = "quick", jobs: Jobs = CORES) -> None:
 
 
 @app.command()
-def notebooks() -> None:
+def notebooks(only: Annotated[str | None, typer.Option(help="one notebook, such as 2_lower_bound")] = None) -> None:
     """Execute the committed notebooks in place, from recorded runs."""
     from replication import batch
 
     os.environ["REPLICATION_RECORDED_ONLY"] = "1"
-    batch.execute_notebooks(paths.NOTEBOOKS)
+    batch.execute_notebooks(paths.NOTEBOOKS, only)
+
+
+@app.command()
+def verdict(
+    json: Annotated[bool, typer.Option(help="print JSON, one object per curve and claim, instead of tables")] = False,
+    readme: Annotated[bool, typer.Option(help="renew the table in README.md instead")] = False,
+) -> None:
+    """Judge the recorded runs, curve by curve and claim by claim, against the paper."""
+    from replication import experiments, statement
+
+    found = statement.load(experiments.settings("paper"))
+    if readme:
+        statement.write_readme(found)
+        print(f"Renewed the table in {statement.README}")
+    else:
+        print(statement.as_json(found) if json else statement.as_text(found))
 
 
 @app.command()

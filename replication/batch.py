@@ -62,9 +62,16 @@ def reproduce(profile: str, n_jobs: int) -> None:
         print(f"{name:9} {place.relative_to(paths.ROOT)}")
 
 
-def execute_notebooks(folder: Path) -> None:
-    """Execute the committed notebooks in place at paper scale, from recorded runs."""
-    for notebook in sorted(folder.glob("[0-9]_*.ipynb")):
+def execute_notebooks(folder: Path, only: str | None = None) -> None:
+    """Execute the committed notebooks in place at paper scale, from recorded runs; `only` names one of them.
+
+    Raises ReplicationError when there is no such notebook.
+    """
+    notebooks = sorted(folder.glob("[0-9]_*.ipynb"))
+    if only and only not in [notebook.stem for notebook in notebooks]:
+        known = ", ".join(notebook.stem for notebook in notebooks)
+        raise ReplicationError(f"There is no notebook {only} in {folder}. The notebooks are {known}.")
+    for notebook in (notebook for notebook in notebooks if only in (None, notebook.stem)):
         papermill.execute_notebook(notebook, notebook, cwd=folder, progress_bar=sys.stderr.isatty())
         content = json.loads(notebook.read_text())
         for key in ("papermill", "widgets"):

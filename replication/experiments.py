@@ -29,7 +29,7 @@ SAMPLES_MINIBATCHES = {"smoke": 20_000, "quick": 100_000, "paper": 300_000}
 SAMPLES_FULL_VB = {"smoke": 20_000, "quick": 100_000, "paper": 3 * 10**6}
 N_TRAIN_FULL_VB = {"mnist": (100, 1000, 10_000, 50_000), "digits": (100, 1500)}
 LEARNING_RATE_FIGURE_3 = 0.1  # the best of the paper's three early on, for these smaller networks
-# What `verdict.chosen_stepsizes` chooses from the recorded first iterations; 0.01 for every run that is not named.
+# What `comparisons.chosen_stepsizes` chooses from the recorded first iterations; 0.01 for every run that is not named.
 N_LATENT_FASTER = {("mnist", "aevb"): (2, 3, 5, 10, 20), ("frey_face", "wake_sleep"): (2, 5, 10, 20)}
 N_HIDDEN = {"mnist": 500, "frey_face": 200, "digits": 100}
 
@@ -196,7 +196,8 @@ def full_vb(settings: Settings) -> list[RunConfig]:
 
 def all_runs(settings: Settings) -> list[RunConfig]:
     """Every run of a profile, each once."""
-    return list(dict.fromkeys(figure2(settings) + figure3(settings) + decoded(settings)))
+    lists = (figure2, figure3, decoded, estimators, minibatches, full_vb)
+    return list(dict.fromkeys(run for runs in lists for run in runs(settings)))
 
 
 def _bound_run(settings: Settings, dataset: str, algorithm: str, n_latent: int) -> RunConfig:

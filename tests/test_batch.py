@@ -41,6 +41,7 @@ def test_both_datasets_when_they_are_there(load_or_skip):
     ("arguments", "message"),
     [
         (["train", "--profile", "fast"], "Unknown profile 'fast'"),
+        (["notebooks", "--only", "9"], "There is no notebook 9"),
         (["train", "--profile", "smoke", "--only", "nonsense"], "has no run nonsense. Its runs are:\n  digits-"),
     ],
 )

@@ -13,8 +13,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     "errors", "progress", "files", "paths", "config", "marks", "draws", "experiments", "readings", "data",
     "models", "latent", "estimators", "hmc", "algorithms", "marginal_likelihood", "evaluation", "baselines",
-    "checkpoints", "records", "tables", "training", "gradients", "parallel", "reference", "verdict", "figures",
-    "pictures", "explorer", "report", "batch", "benchmark", "__main__",
+    "checkpoints", "records", "tables", "training", "gradients", "parallel", "reference", "verdict", "claims",
+    "comparisons", "statement", "figures", "charts", "pictures", "explorer", "report", "batch", "benchmark",
+    "__main__",
 ]  # fmt: skip
 
 
@@ -53,7 +54,8 @@ def test_experiments_import_only_config():
 
 
 @pytest.mark.parametrize(
-    "module", ["figures", "pictures", "verdict", "report", "records", "experiments", "reference", "batch"]
+    "module",
+    ["figures", "charts", "pictures", "verdict", "statement", "report", "records", "experiments", "reference", "batch"],
 )
 def test_readers_of_records_do_without_tensorflow(module):
     # Importing it costs seconds and a gigabyte, which a student who only looks has no use for.
