@@ -7,7 +7,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH :=
 
-.PHONY: reproduce test notebooks nbval report explorer benchmark lab lint lock clean
+.PHONY: reproduce test drift notebooks nbval verdict report explorer benchmark lab lint lock clean
 
 reproduce: $(VENV)/installed  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper
 	python -m replication reproduce --profile $(PROFILE) --jobs $(JOBS)
@@ -18,8 +18,14 @@ test: $(VENV)/installed  ## the unit tests
 notebooks: $(VENV)/installed  ## execute the committed notebooks in place, from recorded runs
 	python -m replication notebooks
 
+drift: $(VENV)/installed  ## recorded runs, trained anew to their first mark
+	python -m pytest -n $(JOBS) -m drift tests
+
 nbval: $(VENV)/installed  ## re-run the committed notebooks and compare with their stored outputs
 	REPLICATION_RECORDED_ONLY=1 python -m pytest --nbval --nbval-current-env --dist loadscope notebooks
+
+verdict: $(VENV)/installed  ## every curve and claim of the paper beside the recorded runs
+	@python -m replication verdict
 
 report: PROFILE = paper
 report: $(VENV)/installed  ## the executed notebooks as web pages: out/<profile>/report/index.html

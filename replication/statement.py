@@ -1,0 +1,176 @@
+"""`make verdict`: every curve and claim of the paper beside the recorded runs, as text, JSON or the README's table."""
+
+import json
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from replication import claims, experiments, paths, readings, records, verdict
+from replication.errors import ReplicationError
+
+README = paths.ROOT / "README.md"
+MARKERS = ("<!-- verdict: written by `python -m replication verdict --readme` -->", "<!-- /verdict -->")
+WORDS = ("reproduced", "better", "worse", "not run")
+
+
+class Statement(NamedTuple):
+    """What the records at paper scale say: `beside` has the table of `verdict.beside` for figures 2 and 3."""
+
+    beside: dict[int, pd.DataFrame]
+    claims: pd.DataFrame
+    cpus: list[str]
+
+    @property
+    def curves(self) -> dict[int, pd.DataFrame]:
+        """The verdict on each of the paper's curves."""
+        return {figure: verdict.judged(table, figure) for figure, table in self.beside.items()}
+
+    @property
+    def counts(self) -> Counter:
+        """How many curves have each verdict."""
+        return sum((Counter(table["verdict"]) for table in self.curves.values()), Counter())
+
+
+def load(settings: experiments.Settings) -> Statement:
+    """The statement on a profile's records; raises ReplicationError when a figure has none."""
+    folder = paths.runs(settings.profile)
+    wanted = {
+        2: experiments.figure2(settings) + readings.seeds(settings),
+        3: experiments.figure3(settings),
+    }
+    found = {
+        figure: [record for config in configs if (record := records.load(config, folder))]
+        for figure, configs in wanted.items()
+    }
+    for figure, runs in found.items():
+        if not runs:
+            raise ReplicationError(f"There is no record of figure {figure} in {folder}: restore it, or train the runs.")
+    beside = {figure: verdict.beside(records.curves(runs), figure) for figure, runs in found.items()}
+    tables = [
+        claims.above(beside[2]),
+        claims.samples_needed(beside[2]),
+        claims.gap(beside[2]),
+        claims.collapsed(beside[2], found[2]),
+        claims.orderings(beside[3]),
+    ]
+    cpus = sorted({run.facts["cpu"] for runs in found.values() for run in runs})
+    return Statement(beside, pd.concat(tables, ignore_index=True), cpus)
+
+
+def as_json(statement: Statement) -> str:
+    """One object per curve and per claim."""
+    curves = [item for figure, table in statement.beside.items() for item in verdict.as_objects(table, figure)]
+    rounded = statement.claims.round(3).astype(object)
+    objects = rounded.where(rounded.notna(), None).to_dict("records")
+    return json.dumps({"counts": statement.counts, "curves": curves, "claims": objects}, indent=1)
+
+
+def as_text(statement: Statement) -> str:
+    """The tables for a terminal."""
+    blocks = [headline(statement)]
+    for figure, table in statement.curves.items():
+        rows = table.assign(samples_evaluated=table["samples_evaluated"].map(_scientific))
+        rows["n_seeds"] = rows["n_seeds"].fillna(0).astype(int)
+        blocks.append(
+            f"Figure {figure}, at the furthest common mark [nats]\n"
+            + rows.to_string(index=False, float_format="{:.1f}".format, na_rep="-")
+        )
+    at = statement.claims["samples_evaluated"].map(_scientific)
+    blocks.append(
+        "The paper's claims\n"
+        + statement.claims.assign(samples_evaluated=at).to_string(index=False, float_format="{:.2f}".format, na_rep="-")
+    )
+    return "\n\n".join(blocks)
+
+
+def headline(statement: Statement) -> str:
+    """The counts in a sentence."""
+    counts = ", ".join(f"{statement.counts[word]} {word}" for word in WORDS)
+    tolerances = (
+        f"within {verdict.tolerance(2, 'mnist'):g} nats on MNIST in figure 2, {verdict.tolerance(3, 'mnist'):g} in "
+        f"figure 3, {verdict.tolerance(2, 'frey_face'):.0f} on Frey Face"
+    )
+    return f"Of the paper's {sum(statement.counts.values())} curves: {counts} (reproduced: {tolerances})."
+
+
+def as_markdown(statement: Statement) -> str:
+    """The README's tables: curves and claims; then seeds and machines."""
+    titles = {2: "Figure 2: the lower bound [nats]", 3: "Figure 3: log p(x) [nats]"}
+    table = counted(statement.claims)
+    return "\n\n".join([
+        f"**{headline(statement)}**",
+        *(_panels(table, figure, titles[figure]) for figure, table in statement.curves.items()),
+        "Ours, in brackets the paper's, after so many training samples: the furthest mark that both have reached.",
+        _markdown([[*table], *table.to_numpy().tolist()]),
+        _provenance(statement),
+    ])  # fmt: skip
+
+
+def _panels(table: pd.DataFrame, figure: int, title: str) -> str:
+    """A row per panel of the figure, a column per algorithm and split."""
+    panel = verdict.PANELS[figure][0][1]
+    symbol = {"n_latent": "Nz", "n_train": "N"}[panel]
+    columns = [(a, s) for a in claims.NAMES if a in set(table["algorithm"]) for s in ("train", "test")]
+    rows = [[title, *(f"{claims.NAMES[algorithm]}, {split}" for algorithm, split in columns)]]
+    for (dataset, size), cells in table.groupby(["dataset", panel]):
+        of = {(row["algorithm"], row["split"]): row for _, row in cells.iterrows()}
+        name = f"{claims.NAMES[dataset]}, {symbol} = {size}"
+        rows.append([name, *(_cell(of[column]) for column in columns)])
+    return _markdown(rows)
+
+
+def _cell(row: pd.Series) -> str:
+    if row["verdict"] == "not run":
+        return "not run"
+    at = _scientific(row["samples_evaluated"])
+    return f"{row['ours']:.1f} ({row['paper']:.1f}) at {at}: {row['verdict']}"
+
+
+def counted(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per claim: where it holds, and the range of what it measures, ours and the paper's."""
+    rows = []
+    for claim, cases in table.groupby("claim", sort=False):
+        fails = [f"{row['panel']} ({row['split']})" for _, row in cases[~cases["holds"].astype(bool)].iterrows()]
+        holds = f"{len(cases) - len(fails)} of {len(cases)}" + (f"; not {', '.join(fails)}" if fails else "")
+        rows.append([claim, holds, *(_range(cases[source]) for source in claims.SOURCES)])
+    return pd.DataFrame(rows, columns=["what the paper says", "holds", "ours", "the paper's curves"])
+
+
+def _range(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return "not drawn" if np.isnan(low) else f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
+
+
+def _provenance(statement: Statement) -> str:
+    several = statement.beside[2].query("n_seeds > 1")
+    panels = several.groupby(["dataset", "n_latent"])["n_seeds"].max()
+    seeds = ", ".join(f"{claims.NAMES[d]}, Nz = {z}: {n} seeds" for (d, z), n in panels.items())
+    return f"Seeds: {seeds or 'one each'}; elsewhere one. Trained on {'; '.join(statement.cpus)}, a core per run."
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    header, *body = ("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join([header, "|" + "---|" * len(rows[0]), *body])
+
+
+def _scientific(samples: float) -> str:
+    """3000000 as 3e6."""
+    return "" if pd.isna(samples) else f"{samples:.0e}".replace("e+0", "e")
+
+
+def readme_block(text: str) -> tuple[str, str, str]:
+    """The README before, between and after the markers; raises ReplicationError where they are missing."""
+    start, end = MARKERS
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise ReplicationError(f"README.md must have the lines {start} and {end}, each once: the table goes between.")
+    before, _, rest = text.partition(start)
+    between, _, after = rest.partition(end)
+    return before, between, after
+
+
+def write_readme(statement: Statement) -> None:
+    """Renew the table between the README's markers."""
+    before, _, after = readme_block(README.read_text())
+    README.write_text(f"{before}{MARKERS[0]}\n{as_markdown(statement)}\n{MARKERS[1]}{after}")

@@ -1,0 +1,34 @@
+"""Has the science moved? Recorded runs, trained anew to their first mark: `make drift`, a minute on 2 cores."""
+
+import pytest
+
+from replication import experiments, paths, records, training
+
+SETTINGS = experiments.settings("paper")
+RUNS = [
+    *(
+        run
+        for run in experiments.figure2(SETTINGS)
+        if (run.dataset, run.n_latent) in {("mnist", 20), ("frey_face", 10)}
+    ),
+    *(run for run in experiments.figure3(SETTINGS) if (run.algorithm, run.n_train) == ("aevb", 50_000)),
+    *(
+        run
+        for run in experiments.full_vb(SETTINGS)
+        if (run.algorithm, run.n_train, run.n_latent) == ("full_vb", 1000, 3)
+    ),
+]
+NATS = 0.5  # processors round differently; a change of the algorithm moves the first mark by far more
+
+
+@pytest.mark.drift
+@pytest.mark.parametrize("config", RUNS, ids=lambda config: config.run_id)
+def test_the_first_mark_is_the_recorded_one(config, tmp_path, load_or_skip):
+    # Fails when initialisation, minibatches, noise, gradient, stepsize rule or evaluation changes.
+    load_or_skip(config.dataset)
+    recorded = records.load(config, paths.runs("paper")).curve
+    first = int(recorded["samples_evaluated"].min())
+    again = training.train(config.replace(samples_total=first), tmp_path).curve.set_index("split")
+    expected = recorded[recorded["samples_evaluated"] == first].set_index("split")
+    for split in ("train", "test"):
+        assert again.loc[split, config.metric] == pytest.approx(expected.loc[split, config.metric], abs=NATS), split

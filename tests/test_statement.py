@@ -1,0 +1,45 @@
+"""The verdict as a whole, on the committed records; and the README shows it."""
+
+import json
+
+import pytest
+
+from replication import experiments, statement
+from replication.errors import ReplicationError
+
+
+@pytest.fixture(scope="module")
+def found() -> statement.Statement:
+    return statement.load(experiments.settings("paper"))
+
+
+def test_json_has_an_object_per_curve_and_claim(found):
+    content = json.loads(statement.as_json(found))
+    assert len(content["curves"]) == 48 and sum(content["counts"].values()) == 48
+    assert len({(c["figure"], c["dataset"], c.get("n_latent"), c.get("n_train"), c["algorithm"], c["split"])
+                for c in content["curves"]}) == 48  # fmt: skip
+    assert len(content["claims"]) == len(found.claims) > 40
+    assert all(set(claim) >= {"claim", "panel", "split", "ours", "paper", "holds"} for claim in content["claims"])
+
+
+def test_text_has_every_curve(found):
+    text = statement.as_text(found)
+    assert sum(text.count(f" {word}\n") for word in statement.WORDS) >= 47
+    assert text.startswith("Of the paper's 48 curves:")
+
+
+def test_the_readme_shows_the_current_verdict(found):
+    # Fails when a recorded number moves, or when somebody edits the table: `python -m replication verdict --readme`.
+    _, between, _ = statement.readme_block(statement.README.read_text())
+    assert between.strip() == statement.as_markdown(found)
+
+
+def test_a_readme_without_markers_is_refused():
+    with pytest.raises(ReplicationError, match="must have the lines"):
+        statement.readme_block("no markers")
+
+
+def test_no_records_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(statement.paths, "runs", lambda profile: tmp_path)
+    with pytest.raises(ReplicationError, match=r"no record of figure 2.*restore it, or train"):
+        statement.load(experiments.settings("paper"))
