@@ -8,11 +8,12 @@ from pathlib import Path
 
 import papermill
 
-from replication import data, paths, records, verdict
+from replication import data, paths, records, statement
 from replication.config import RunConfig
 from replication.errors import ReplicationError, UnreachableError
-from replication.experiments import Settings, all_runs, figure2, figure3, settings
+from replication.experiments import Settings, all_runs, settings
 
+TITLES = {2: "lower bound", 3: "log p(x)"}
 FALLBACK = """
 ****************************************************************************************
   MNIST CANNOT BE REACHED: everything below uses the 8 x 8 digits that scikit-learn
@@ -117,10 +118,7 @@ def _seconds(config: RunConfig, folder: Path) -> float:
 
 def _print_results(chosen: Settings) -> None:
     """The last value of every run on test: the bound of figure 2, log p(x) of figure 3 [nats]."""
-    folder = paths.runs(chosen.profile)
-    for figure, title, configs in ((2, "lower bound", figure2(chosen)), (3, "log p(x)", figure3(chosen))):
-        found = records.curves([record for config in configs if (record := records.load(config, folder))])
-        table = verdict.final_values(found, figure)
-        table = table[table["split"] == "test"].drop(columns="split")
-        print(f"\n{title} on test [nats]")
-        print(table.to_string(index=False, float_format="{:.1f}".format, na_rep="-"))
+    for figure, table in statement.final_values(chosen).items():
+        on_test = table[table["split"] == "test"].drop(columns="split")
+        print(f"\n{TITLES[figure]} on test [nats]")
+        print(on_test.to_string(index=False, float_format="{:.1f}".format, na_rep="-"))

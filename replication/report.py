@@ -11,7 +11,7 @@ import nbformat
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 
-from replication import experiments, paths, records, verdict
+from replication import experiments, paths, statement
 from replication.errors import ReplicationError
 
 IMAGES = {"image/svg+xml": "svg", "image/png": "png"}
@@ -109,13 +109,10 @@ def with_mathml(markdown: str) -> str:
 
 def _verdict_rows(profile: str) -> dict[str, str]:
     """The last value of every curve beside the paper's, as HTML tables."""
-    settings, folder = experiments.settings(profile), paths.runs(profile)
-    tables = {}
-    for figure, title in ((2, "Figure 2: lower bound [nats]"), (3, "Figure 3: log p(x) [nats]")):
-        configs = experiments.figure2(settings) if figure == 2 else experiments.figure3(settings)
-        found = [record for config in configs if (record := records.load(config, folder))]
-        if found:
-            table = verdict.final_values(records.curves(found), figure)
-            table["samples_evaluated"] = table["samples_evaluated"].astype(int)
-            tables[title] = table.to_html(index=False, float_format="{:.1f}".format, na_rep="", border=0)
-    return tables
+    titles = {2: "Figure 2: lower bound [nats]", 3: "Figure 3: log p(x) [nats]"}
+    return {
+        titles[figure]: table.astype({"samples_evaluated": int}).to_html(
+            index=False, float_format="{:.1f}".format, na_rep="", border=0
+        )
+        for figure, table in statement.final_values(experiments.settings(profile)).items()
+    }

@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from replication import claims, experiments, paths, readings, records, verdict
+from replication.config import RunConfig
 from replication.errors import ReplicationError
 
 README = paths.ROOT / "README.md"
@@ -34,18 +36,11 @@ class Statement(NamedTuple):
 
 
 def load(settings: experiments.Settings) -> Statement:
-    """The statement on a profile's records; raises ReplicationError when a figure has none."""
-    folder = paths.runs(settings.profile)
-    wanted = {
-        2: experiments.figure2(settings) + readings.seeds(settings),
-        3: experiments.figure3(settings),
-    }
-    found = {
-        figure: [record for config in configs if (record := records.load(config, folder))]
-        for figure, configs in wanted.items()
-    }
+    """The statement on a profile's records, with all seeds; raises ReplicationError when a figure has none."""
+    found = recorded(settings, readings.seeds(settings))
     for figure, runs in found.items():
         if not runs:
+            folder = paths.runs(settings.profile)
             raise ReplicationError(f"There is no record of figure {figure} in {folder}: restore it, or train the runs.")
     beside = {figure: verdict.beside(records.curves(runs), figure) for figure, runs in found.items()}
     tables = [
@@ -57,6 +52,26 @@ def load(settings: experiments.Settings) -> Statement:
     ]
     cpus = sorted({run.facts["cpu"] for runs in found.values() for run in runs})
     return Statement(beside, pd.concat(tables, ignore_index=True), cpus)
+
+
+def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> dict[int, list[records.Record]]:
+    """The records of figures 2 (with `more` runs of it) and 3 that are there."""
+    wanted = {2: [*experiments.figure2(settings), *more], 3: experiments.figure3(settings)}
+    folder = paths.runs(settings.profile)
+    return {
+        figure: [record for config in dict.fromkeys(configs) if (record := records.load(config, folder))]
+        for figure, configs in wanted.items()
+    }
+
+
+def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:
+    """Per figure that has records: the last value of every curve beside the paper's [nats]."""
+    columns = ["tolerance", "n_seeds"]
+    return {
+        figure: verdict.final_values(records.curves(runs), figure).drop(columns=columns)
+        for figure, runs in recorded(settings).items()
+        if runs
+    }
 
 
 def as_json(statement: Statement) -> str:
