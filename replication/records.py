@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,6 +139,12 @@ def load_or_train(configs: list[RunConfig], profile: str) -> list[Record]:
 
         train_all(missing, folder)
     return [load(config, folder) for config in configs]
+
+
+def existing(configs: Iterable[RunConfig], profile: str) -> list[Record]:
+    """The records of a profile that are there, each run once; raises RecordError for a damaged one."""
+    found = (load(config, paths.runs(profile)) for config in dict.fromkeys(configs))
+    return [record for record in found if record]
 
 
 def curves(records: list[Record], *settings: str) -> pd.DataFrame:

@@ -57,11 +57,7 @@ def load(settings: experiments.Settings) -> Statement:
 def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> dict[int, list[records.Record]]:
     """The records of figures 2 (with `more` runs of it) and 3 that are there."""
     wanted = {2: [*experiments.figure2(settings), *more], 3: experiments.figure3(settings)}
-    folder = paths.runs(settings.profile)
-    return {
-        figure: [record for config in dict.fromkeys(configs) if (record := records.load(config, folder))]
-        for figure, configs in wanted.items()
-    }
+    return {figure: records.existing(configs, settings.profile) for figure, configs in wanted.items()}
 
 
 def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:

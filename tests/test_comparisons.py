@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from replication import comparisons, experiments, paths, readings, records, reference
+from replication import comparisons, experiments, readings, records, reference
 from replication.config import RunConfig
 
 
@@ -25,8 +25,8 @@ def test_the_stepsize_is_the_largest_that_starts_as_well_as_the_best(bounds, cho
 
 def test_the_stepsizes_of_figure_2_are_those_that_the_rule_chooses():
     # Fails when a default of experiments.py no longer follows from the recorded first iterations.
-    settings, folder = experiments.settings("paper"), paths.runs("paper")
-    table = comparisons.chosen_stepsizes([records.load(config, folder) for config in readings.stepsizes(settings)])
+    settings = experiments.settings("paper")
+    table = comparisons.chosen_stepsizes(records.existing(readings.stepsizes(settings), "paper"))
     runs = {*experiments.figure2(settings), *experiments.manifolds(settings)}
     assert table["chosen"].to_dict() == {(c.dataset, c.algorithm, c.n_latent): c.learning_rate for c in runs}
 
