@@ -152,3 +152,29 @@ def favoured(grid: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
     wide = rows.pivot(index="initialisation", columns=["dataset", "algorithm"], values="distance")
     wide["overall", ""] = rows.groupby("initialisation")["overall"].mean()
     return wide.sort_values(("overall", ""))
+
+
+def two_readings(records: list[Record], others: list[Record]) -> pd.DataFrame:
+    """Each curve of figure 2 under two readings, ours minus the paper's [nats], at the furthest mark that all have."""
+    keys, _ = verdict.PANELS[2]
+    both = verdict.beside(curves_of(records)).merge(
+        verdict.beside(curves_of(others)), on=[*keys, "samples_evaluated", "paper"], suffixes=("", "_other")
+    )
+    common = both.dropna(subset=["paper"])
+    furthest = common.loc[common.groupby(keys)["samples_evaluated"].idxmax()]
+    return furthest[[*keys, "samples_evaluated", "paper", "difference", "difference_other"]].reset_index(drop=True)
+
+
+def escapes(records: list[Record]) -> pd.DataFrame:
+    """When a run on a Gaussian likelihood leaves the best independent Gaussian: samples at the first mark above it.
+
+    Above means on train and by more than a tolerance of the verdict; `above` is by how much at the end [nats].
+    """
+    rows = []
+    for record in records:
+        on_train = record.curve[record.curve["split"] == "train"]
+        above = on_train["bound"] - record.facts["independent_gaussian"]["train"]
+        left = on_train["samples_evaluated"][above > verdict.tolerance(2, record.config.dataset)]
+        end = on_train["samples_evaluated"].iloc[-1]
+        rows.append([record.config.n_latent, end, left.min() if len(left) else "", round(above.iloc[-1], 1)])
+    return pd.DataFrame(rows, columns=["n_latent", "trained to", "leaves at", "above"])

@@ -94,3 +94,24 @@ def test_the_favoured_initialisation_is_the_closest_with_its_own_stepsize():
     table = comparisons.favoured(grid, chosen)
     assert table.index.tolist() == ["paper_sd", "fan_in"]
     assert table["overall"].tolist() == pytest.approx([1, 3], abs=0.2), "in units of the verdict's 2 nats"
+
+
+def test_two_readings_stand_at_the_mark_that_both_have_reached():
+    # Fails if a longer run were compared at its own end.
+    longer = reading_of("paper_sd", 0.01, -2)
+    shorter = reading_of("fan_in", 0.01, 1)
+    table = comparisons.two_readings([longer], [shorter._replace(curve=shorter.curve.iloc[:1])])
+    row = table.iloc[0]
+    assert len(table) == 1 and row["samples_evaluated"] == 5e5
+    assert (row["difference"], row["difference_other"]) == (pytest.approx(-2), pytest.approx(1))
+
+
+@pytest.mark.parametrize(("last", "leaves"), [(700.0, 1_000_000), (600.0, "")])
+def test_a_run_leaves_the_independent_gaussian_at_its_first_mark_above(last, leaves):
+    config = RunConfig(dataset="frey_face", algorithm="wake_sleep", n_latent=2, n_hidden=5, samples_total=1)
+    rows = [
+        {"samples_evaluated": x, "split": "train", "bound": bound} for x, bound in ((100_000, 575), (1_000_000, last))
+    ]
+    run = records.Record(config, pd.DataFrame(rows), {"independent_gaussian": {"train": 576.0}})
+    row = comparisons.escapes([run]).iloc[0]
+    assert row["leaves at"] == leaves and row["above"] == last - 576
