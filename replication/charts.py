@@ -163,7 +163,13 @@ def grid(table: pd.DataFrame) -> Figure:
         limit = FAR[dataset]
         axes.imshow(wide["difference"], cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
         for (i, j), value in np.ndenumerate(wide["ours"]):
-            axes.text(j, i, "not finite" if np.isnan(value) else f"{value:.1f}", ha="center", va="center")
+            axes.text(
+                j,
+                i,
+                "not finite" if np.isnan(value) else f"{value:.1f}" if value > -1e4 else f"{value:.0e}",
+                ha="center",
+                va="center",
+            )
         axes.set_xticks(range(wide["ours"].shape[1]), wide["ours"].columns)
         axes.set_yticks(range(len(wide["ours"])), wide["ours"].index)
         paper = cells["paper"].iloc[0]

@@ -31,6 +31,16 @@ def chosen_stepsizes(records: list[Record], by: Sequence[str] = RUN) -> pd.DataF
     return wide.assign(se=best["se"], chosen=is_as_good.apply(lambda row: row.index[row].max(), axis=1))
 
 
+def by_rule(records: list[Record], early: list[Record]) -> list[Record]:
+    """Those of the records whose stepsize the paper's rule chooses from the early ones."""
+    chosen = chosen_stepsizes(early)["chosen"]
+    return [
+        record
+        for record in records
+        if record.config.learning_rate == chosen[tuple(getattr(record.config, name) for name in RUN)]
+    ]
+
+
 def latent_use(records: list[Record]) -> pd.DataFrame:
     """KL(q(z_j|x) || p(z_j)) per latent dimension j, the most used first, mean over the test set [nats]."""
     kls = {record.config.n_latent: sorted(record.facts["kl_per_dimension"], reverse=True) for record in records}

@@ -29,8 +29,8 @@ SIZES_VARIANCE = {
     "paper": ((100, 1), (100, 2), (100, 4), (100, 8), (10, 1), (30, 1), (300, 1), (1000, 1)),
 }
 N_PAIRS_VARIANCE = {"smoke": 10, "quick": 10, "paper": 50}
-SAMPLES_ESTIMATORS = {"smoke": 20_000, "quick": 100_000, "paper": 10**6}
-SAMPLES_MINIBATCHES = {"smoke": 20_000, "quick": 100_000, "paper": 300_000}
+SAMPLES_ESTIMATORS = {"smoke": 100_000, "quick": 100_000, "paper": 10**6}
+SAMPLES_MINIBATCHES = {"smoke": 100_000, "quick": 100_000, "paper": 300_000}
 SAMPLES_FULL_VB = {"smoke": 20_000, "quick": 100_000, "paper": 3 * 10**6}
 N_TRAIN_FULL_VB = {"mnist": (100, 1000, 10_000, 50_000), "digits": (100, 1500)}
 LEARNING_RATE_FIGURE_3 = 0.1  # the best of the paper's three early on, for these smaller networks

@@ -69,7 +69,10 @@ def save(
 
 
 def load(config: RunConfig, folder: Path) -> Record | None:
-    """The record of a run up to `config.samples_total`, or None; raises RecordError for a damaged one."""
+    """The record of a run up to `config.samples_total`, or None.
+
+    Raises RecordError for a damaged one, and for one whose first mark lies beyond.
+    """
     place = folder / config.run_id
     if not place.exists():
         return None
@@ -86,6 +89,11 @@ def load(config: RunConfig, folder: Path) -> Record | None:
     curve = pd.read_csv(place / "curve.csv")
     # A run ends with a whole step, so its last mark may lie up to one step beyond.
     within = curve["samples_evaluated"] < config.samples_total + config.samples_per_step
+    if not within.any():
+        raise RecordError(
+            f"{place} begins at {curve['samples_evaluated'].min():,} samples, beyond the {config.samples_total:,} "
+            "that are asked for: set samples_total to at least that."
+        )
     return Record(config, curve[within], facts)
 
 

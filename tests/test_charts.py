@@ -73,11 +73,11 @@ def test_full_vb_shows_both_predictive_bounds_and_map():
 def test_the_heat_map_of_readings_names_every_value_and_the_papers():
     rows = [
         {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "initialisation": name, "stepsize": stepsize,
-         "ours": -120.5 - i, "difference": 4.0 - i, "paper": -124.5}
+         "ours": -120.5 - i if i < 2 else -3e12, "difference": 4.0 - i, "paper": -124.5}
         for i, (name, stepsize) in enumerate(itertools.product(("fan_in", "paper_sd"), (0.01, 0.02)))
     ]  # fmt: skip
     (axes,) = charts.grid(pd.DataFrame(rows[:3])).axes
-    assert texts(axes) == ["-120.5", "-121.5", "-122.5", "not finite"]
+    assert texts(axes) == ["-120.5", "-121.5", "-3e+12", "not finite"]
     assert axes.get_title().endswith("paper: -124.5") and "$N_z$ = 20" in axes.get_title()
 
 

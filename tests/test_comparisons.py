@@ -23,6 +23,12 @@ def test_the_stepsize_is_the_largest_that_starts_as_well_as_the_best(bounds, cho
     assert comparisons.chosen_stepsizes(runs)["chosen"].item() == chosen
 
 
+def test_by_rule_keeps_the_chosen_stepsize_only():
+    early = [run_of(0.01, -150), run_of(0.02, -149)]
+    late = [run_of(0.01, -100), run_of(0.02, -120)]
+    assert [run.config.learning_rate for run in comparisons.by_rule(late, early)] == [0.02]
+
+
 def test_the_stepsizes_of_figure_2_are_those_that_the_rule_chooses():
     # Fails when a default of experiments.py no longer follows from the recorded first iterations.
     settings = experiments.settings("paper")

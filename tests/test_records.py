@@ -34,6 +34,13 @@ def test_longer_record_serves_a_shorter_run(tiny, tmp_path):
     assert not records.is_complete(tiny.replace(samples_total=8000), tmp_path)
 
 
+def test_a_record_that_begins_beyond_the_run_says_so(tiny, tmp_path):
+    # An empty curve would surface as a NaN far away from its cause.
+    records.save(tiny, ROWS[2:], {}, tmp_path)
+    with pytest.raises(RecordError, match=r"begins at 4,000 samples, beyond the 1,000.*set samples_total"):
+        records.load(tiny.replace(samples_total=1000), tmp_path)
+
+
 def test_later_record_replaces_the_earlier(tiny, tmp_path):
     records.save(tiny, ROWS[:2], {}, tmp_path)
     records.save(tiny, ROWS, {}, tmp_path)
