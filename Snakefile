@@ -15,6 +15,7 @@ RUNS_OF = {
     "6_full_vb": full_vb,
     "7_explorer": decoded,
 }
+SAMPLES_OF = {run.run_id: run.samples_total for run in all_runs(CHOSEN)}
 NOTEBOOKS = sorted(notebook.stem for notebook in paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
 OUT = f"out/{CHOSEN.profile}"
 DATASETS = ",".join(CHOSEN.datasets)
@@ -41,7 +42,7 @@ rule notebook:
     input:
         notebook="notebooks/{notebook}.ipynb",
         runs=lambda wildcards: [
-            f"{OUT}/trained/{run.run_id}-{run.samples_total}"
+            f"{OUT}/trained/{run.run_id}-{SAMPLES_OF[run.run_id]}"
             for run in RUNS_OF.get(wildcards.notebook, all_runs)(CHOSEN)
         ],
     output:

@@ -3,7 +3,15 @@
 import pytest
 
 from replication.config import ConfigError
-from replication.experiments import figure2, figure3, settings, settings_of_notebook
+from replication.experiments import (
+    all_runs,
+    estimators,
+    figure2,
+    figure3,
+    minibatches,
+    settings,
+    settings_of_notebook,
+)
 
 
 def test_figure_2_has_the_papers_18_runs():
@@ -21,6 +29,16 @@ def test_profiles_share_runs_and_differ_in_length():
     quick, paper = figure2(settings("quick")), figure2(settings("paper"))
     assert [run.run_id for run in quick] == [run.run_id for run in paper]
     assert {run.samples_total for run in quick} == {300_000, 1_000_000}
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])
+def test_a_run_that_two_experiments_share_is_trained_once_to_the_longer_end(profile):
+    # Twice in the batch, two processes would write one checkpoint.
+    chosen = settings(profile)
+    runs = {run.run_id: run.samples_total for run in all_runs(chosen)}
+    assert len(runs) == len(all_runs(chosen))
+    for run in estimators(chosen) + minibatches(chosen) + figure2(chosen):
+        assert runs[run.run_id] >= run.samples_total
 
 
 def test_overrides_reach_every_run_and_the_figures_name():
