@@ -67,6 +67,9 @@ class RunConfig(BaseModel):
     pixel_variance: Literal["per_pixel", "shared"] = Field(
         "per_pixel", description="Gaussian p(x|z): a variance for each pixel, or one for all; both functions of z"
     )
+    dreams: Literal["sampled", "mean"] = Field(
+        "sampled", description="wake-sleep: what the encoder sleeps on, draws from p(x|z) (authors' code) or its mean"
+    )
     weight_prior: float = Field(1.0, ge=0, description="precision of the Gaussian prior on weight matrices; 0 is none")
     weight_noise: Literal["shared", "local"] = Field(
         "shared", description="full VB: one draw of the weights per step, or noise per datapoint on the units' inputs"
@@ -111,6 +114,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"{self.dataset} has a Gaussian likelihood: there is nothing to binarise.")
         if self.pixel_variance == "shared" and self.facts.likelihood != "gaussian":
             raise ValueError(f"{self.dataset} has a Bernoulli likelihood, which has no variance to share.")
+        if self.dreams == "mean" and self.algorithm != "wake_sleep":
+            raise ValueError(f"{self.algorithm} does not dream: only wake_sleep has a choice.")
         if self.algorithm == "full_vb" and self.metric != "bound":
             raise ValueError("full_vb has no single decoder, so no log p(x): set metric = bound.")
         if self.algorithm == "mcem" and (self.batch_size != self.n_train or self.metric != "log_px"):

@@ -45,6 +45,7 @@ def test_sizes_are_positive(name, value):
         ({"algorithm": "vae"}, "'aevb'"),
         ({"n_trian": 5}, "unknown setting; the settings are dataset"),
         ({"n_train": 50_001}, "has 50000 training datapoints"),
+        ({"dreams": "mean"}, "does not dream"),
         ({"pixel_variance": "shared"}, "no variance to share"),
         ({"dataset": "frey_face", "targets": "binarised"}, "nothing to binarise"),
     ],

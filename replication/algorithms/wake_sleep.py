@@ -3,7 +3,7 @@
 | paper | here |
 |---|---|
 | wake: the decoder learns from data and z ~ q(z given x) | the same, L samples per datapoint |
-| sleep: the encoder learns from dreams | one dream (z, x) ~ p(z) p(x given z) per datapoint, sampled (authors' code) |
+| sleep: the encoder learns from dreams | one dream (z, x) ~ p(z) p(x given z) per datapoint, sampled (authors' code), or its mean |
 | same hyperparameters as AEVB | one Adagrad step on both phases together |
 """
 
@@ -35,6 +35,9 @@ def step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> tupl
 
 
 def dream(config: RunConfig, state: State, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """z ~ p(z) [M, n_latent] and x ~ p(x|z) [M, D], sampled rather than thresholded or averaged."""
+    """z ~ p(z) [M, n_latent] and x [M, D] as `config.dreams` says: drawn from p(x|z), or its mean."""
     z = draws.normal(draws.stream(seed, state.step, "dream_z"), [config.batch_size, config.n_latent])
-    return z, sample_x(decode(state.params.decoder, z), draws.stream(seed, state.step, "dream_x"))
+    p_x_given_z = decode(state.params.decoder, z)
+    if config.dreams == "mean":
+        return z, p_x_given_z.mean()
+    return z, sample_x(p_x_given_z, draws.stream(seed, state.step, "dream_x"))
