@@ -56,7 +56,7 @@ def other_starts(settings: Settings, initialisation: str) -> list[RunConfig]:
 
 
 def mean_dreams(settings: Settings) -> list[RunConfig]:
-    """Wake-sleep on MNIST whose encoder sleeps on the mean of p(x|z), grey as the data are, instead of draws from it."""
+    """Wake-sleep on MNIST whose encoder sleeps on the mean of p(x|z), grey as the data are."""
     runs = [run for run in figure2(settings) if (run.dataset, run.algorithm) == ("mnist", "wake_sleep")]
     return [run.replace(dreams="mean", samples_total=SAMPLES_MODELS) for run in runs]
 

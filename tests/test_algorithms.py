@@ -121,3 +121,14 @@ def test_draws_of_different_purpose_or_step_are_independent():
     correlations = np.corrcoef(values) - np.eye(len(streams))
     assert np.abs(correlations).max() < 5 / np.sqrt(2000)
     assert len(draws.STREAMS) <= draws.MAX_STREAMS
+
+
+def test_mean_dreams_are_the_decoders_mean_at_the_same_z():
+    # Fails if the option changed z, or if it were ignored.
+    config = config_of("wake_sleep", dreams="mean")
+    state = algorithms.build(config).init(SEED)
+    z, x = wake_sleep.dream(config, state, SEED)
+    z_sampled, x_sampled = wake_sleep.dream(config.replace(dreams="sampled"), state, SEED)
+    np.testing.assert_array_equal(z, z_sampled)
+    np.testing.assert_allclose(x, decode(state.params.decoder, z).mean())
+    assert set(np.unique(x_sampled)) == {0.0, 1.0}

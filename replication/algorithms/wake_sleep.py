@@ -3,7 +3,7 @@
 | paper | here |
 |---|---|
 | wake: the decoder learns from data and z ~ q(z given x) | the same, L samples per datapoint |
-| sleep: the encoder learns from dreams | one dream (z, x) ~ p(z) p(x given z) per datapoint, sampled (authors' code), or its mean |
+| sleep: the encoder learns from dreams | one dream per datapoint: z ~ p(z), x sampled (authors' code) or the mean |
 | same hyperparameters as AEVB | one Adagrad step on both phases together |
 """
 
