@@ -163,13 +163,9 @@ def grid(table: pd.DataFrame) -> Figure:
         limit = FAR[dataset]
         axes.imshow(wide["difference"], cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
         for (i, j), value in np.ndenumerate(wide["ours"]):
-            axes.text(
-                j,
-                i,
-                "not finite" if np.isnan(value) else f"{value:.1f}" if value > -1e4 else f"{value:.0e}",
-                ha="center",
-                va="center",
-            )
+            text = "not finite" if np.isnan(value) else f"{value:.1f}" if value > -1e4 else f"{value:.0e}"
+            is_dark = abs(wide["difference"].iloc[i, j]) > 0.7 * limit
+            axes.text(j, i, text, ha="center", va="center", color="white" if is_dark else "black")
         axes.set_xticks(range(wide["ours"].shape[1]), wide["ours"].columns)
         axes.set_yticks(range(len(wide["ours"])), wide["ours"].index)
         paper = cells["paper"].iloc[0]

@@ -37,6 +37,16 @@ def test_the_stepsizes_of_figure_2_are_those_that_the_rule_chooses():
     assert table["chosen"].to_dict() == {(c.dataset, c.algorithm, c.n_latent): c.learning_rate for c in runs}
 
 
+def test_the_stepsizes_of_figure_3_are_those_that_the_rule_chooses():
+    settings = experiments.settings("paper")
+    early = records.existing(readings.stepsizes(settings, figure=3), "paper")
+    table = comparisons.chosen_stepsizes(early, by=["n_train", "algorithm"])
+    assert table["chosen"].to_dict() == {
+        (c.n_train, c.algorithm): c.learning_rate for c in experiments.figure3(settings)
+    }
+    assert len(early) == 18
+
+
 def test_a_latent_variable_that_carries_nothing_is_not_active():
     use = comparisons.latent_use(
         [run_of(0.1, 0, kl_per_dimension=[0.001, 3.0, 0.5]), run_of(0.1, 0, 1, kl_per_dimension=[2.0])]
