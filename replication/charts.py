@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
 from replication.figures import ALGORITHMS, LINE_STYLES, TITLES
+from replication.verdict import scientific
 
 BLUE, RED, ORANGE, GREEN = "#0b62a4", "#d1495b", "#e9a23b", "#2e8b57"
 ESTIMATORS = {
@@ -237,4 +238,4 @@ def _differences(axes: Axes, marks: pd.DataFrame, curves: pd.DataFrame, keys: li
     symbol = {"n_latent": "$N_z$", "n_train": "$N$"}[keys[1]]
     names = [f"{TITLES[d]}, {symbol} = {n}, {ALGORITHMS[a][0]}" for d, n, a in curves[keys].itertuples(index=False)]
     axes.set_yticks(range(len(curves)), names, fontsize="small")
-    axes.set_xticks(range(len(columns)), [f"{x:.0e}".replace("e+0", "e") for x in columns])
+    axes.set_xticks(range(len(columns)), map(scientific, columns))

@@ -49,8 +49,7 @@ def other_starts(settings: Settings, initialisation: str) -> list[RunConfig]:
 
     With each of the stepsizes with which they do not diverge: the paper's rule chooses between them.
     """
-    slow = [run for run in figure2(settings) if run.dataset == "mnist" and run.algorithm == "wake_sleep"]
-    slow += [run for run in figure2(settings) if (run.dataset, run.algorithm, run.n_latent) == ("mnist", "aevb", 3)]
+    slow = _of(settings, "mnist", "wake_sleep") + [run for run in _of(settings, "mnist", "aevb") if run.n_latent == 3]
     return [
         run.replace(learning_rate=stepsize, initialisation=initialisation) for run in slow for stepsize in STEPSIZES[:2]
     ]
@@ -58,14 +57,12 @@ def other_starts(settings: Settings, initialisation: str) -> list[RunConfig]:
 
 def mean_dreams(settings: Settings) -> list[RunConfig]:
     """Wake-sleep on MNIST whose encoder sleeps on the mean of p(x|z), grey as the data are."""
-    runs = [run for run in figure2(settings) if (run.dataset, run.algorithm) == ("mnist", "wake_sleep")]
-    return [run.replace(dreams="mean") for run in runs]
+    return [run.replace(dreams="mean") for run in _of(settings, "mnist", "wake_sleep")]
 
 
 def shared_variance(settings: Settings) -> list[RunConfig]:
     """AEVB on Frey Face with one variance for all pixels."""
-    runs = [run for run in figure2(settings) if (run.dataset, run.algorithm) == ("frey_face", "aevb")]
-    return [run.replace(pixel_variance="shared") for run in runs]
+    return [run.replace(pixel_variance="shared") for run in _of(settings, "frey_face", "aevb")]
 
 
 def figure3_readings(settings: Settings) -> list[RunConfig]:
@@ -84,3 +81,7 @@ def seeds(settings: Settings) -> list[RunConfig]:
 
 def _panels(settings: Settings) -> list[RunConfig]:
     return [run for run in figure2(settings) if PANELS.get(run.dataset) == run.n_latent]
+
+
+def _of(settings: Settings, dataset: str, algorithm: str) -> list[RunConfig]:
+    return [run for run in figure2(settings) if (run.dataset, run.algorithm) == (dataset, algorithm)]

@@ -82,13 +82,13 @@ def as_text(statement: Statement) -> str:
     """The tables for a terminal."""
     blocks = [headline(statement)]
     for figure, table in statement.curves.items():
-        rows = table.assign(samples_evaluated=table["samples_evaluated"].map(_scientific))
+        rows = table.assign(samples_evaluated=table["samples_evaluated"].map(verdict.scientific))
         rows["n_seeds"] = rows["n_seeds"].fillna(0).astype(int)
         blocks.append(
             f"Figure {figure}, at the furthest common mark [nats]\n"
             + rows.to_string(index=False, float_format="{:.1f}".format, na_rep="-")
         )
-    at = statement.claims["samples_evaluated"].map(_scientific)
+    at = statement.claims["samples_evaluated"].map(verdict.scientific)
     blocks.append(
         "The paper's claims\n"
         + statement.claims.assign(samples_evaluated=at).to_string(index=False, float_format="{:.2f}".format, na_rep="-")
@@ -135,7 +135,7 @@ def _panels(table: pd.DataFrame, figure: int, title: str) -> str:
 def _cell(row: pd.Series) -> str:
     if row["verdict"] == "not run":
         return "not run"
-    at = _scientific(row["samples_evaluated"])
+    at = verdict.scientific(row["samples_evaluated"])
     return f"{row['ours']:.1f} ({row['paper']:.1f}) at {at}: {row['verdict']}"
 
 
@@ -164,11 +164,6 @@ def _provenance(statement: Statement) -> str:
 def _markdown(rows: list[list[str]]) -> str:
     header, *body = ("| " + " | ".join(row) + " |" for row in rows)
     return "\n".join([header, "|" + "---|" * len(rows[0]), *body])
-
-
-def _scientific(samples: float) -> str:
-    """3000000 as 3e6."""
-    return "" if pd.isna(samples) else f"{samples:.0e}".replace("e+0", "e")
 
 
 def readme_block(text: str) -> tuple[str, str, str]:

@@ -71,6 +71,11 @@ def word(difference: float, within: float) -> str:
     return "better" if difference > 0 else "worse"
 
 
+def scientific(samples: float) -> str:
+    """A mark as a reader writes it: 3000000 as 3e6; nothing where there is none."""
+    return "" if pd.isna(samples) else f"{samples:.0e}".replace("e+0", "e")
+
+
 def as_objects(table: pd.DataFrame, figure: int = 2) -> list[dict[str, Any]]:
     """One object per curve of the paper, with our values, from `beside`, at every mark of MARKS."""
     keys, _ = PANELS[figure]

@@ -38,20 +38,8 @@ def test_side_by_side_keeps_every_number():
     assert wide[("test", "ours")].item() == -120 and wide[("train", "ours")].item() == -119
 
 
-def marginal_curves() -> pd.DataFrame:
-    """Figure 3 in which everything is ordered as in the paper, reached to 10 million by all but MCEM on much data."""
-    level = {(1000, "aevb"): -115, (1000, "wake_sleep"): -130, (1000, "mcem"): -118}
-    level |= {(50_000, "aevb"): -135, (50_000, "wake_sleep"): -140, (50_000, "mcem"): -160}
-    return pd.DataFrame([
-        {"dataset": "mnist", "n_train": n, "algorithm": algorithm, "split": split, "samples_evaluated": x,
-         "log_px": value, "log_px_se": 1.0}
-        for (n, algorithm), value in level.items() for split in ("train", "test")
-        for x in (1_000_000, 5_000_000, 10_000_000) if not (algorithm == "mcem" and n == 50_000 and x > 5_000_000)
-    ])  # fmt: skip
-
-
-def test_marginal_likelihood_is_compared_at_equal_samples():
-    table = verdict.marginal_likelihoods(marginal_curves()).set_index(["n_train", "algorithm", "split", "millions"])
+def test_marginal_likelihood_is_compared_at_equal_samples(marginal_curves):
+    table = verdict.marginal_likelihoods(marginal_curves).set_index(["n_train", "algorithm", "split", "millions"])
     row = table.loc[(1000, "aevb", "train", 10)]
     assert row["ours"] == -115 and row["difference"] == pytest.approx(-115 - row["paper"])
     assert -125 < row["paper"] < -112, "the paper's curve passes there"
@@ -72,10 +60,10 @@ def test_the_tolerances_are_those_that_were_fixed():
     assert verdict.tolerance(2, "frey_face") == pytest.approx(0.05 * np.ptp(frey_face))
 
 
-def test_every_curve_of_the_paper_is_judged_once_at_the_furthest_common_mark():
+def test_every_curve_of_the_paper_is_judged_once_at_the_furthest_common_mark(marginal_curves):
     # Fails if a curve that was not run disappears, or if a mark beyond the paper's axis counts.
     table = verdict.judged(verdict.beside(pd.concat([curves_of(-120.0), curves_of(-60.0, samples=10**9).iloc[1:]])))
-    assert len(table) == 36 and len(verdict.judged(verdict.beside(marginal_curves(), 3), 3)) == 12
+    assert len(table) == 36 and len(verdict.judged(verdict.beside(marginal_curves, 3), 3)) == 12
     run = table[table["verdict"] != "not run"]
     assert run[["n_latent", "algorithm", "split"]].to_numpy().tolist() == [[20, "aevb", "test"]]
     assert run["samples_evaluated"].item() == 1_000_000 and run["verdict"].item() == "better"
