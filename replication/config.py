@@ -70,6 +70,9 @@ class RunConfig(BaseModel):
     dreams: Literal["sampled", "mean"] = Field(
         "sampled", description="wake-sleep: what the encoder sleeps on, draws from p(x|z) (authors' code) or its mean"
     )
+    log_var_factor: float = Field(
+        1.0, gt=0, description="wake-sleep: factor on the weights of q(z|x)'s log variance; 0.1 in the authors' code"
+    )
     weight_prior: float = Field(1.0, ge=0, description="precision of the Gaussian prior on weight matrices; 0 is none")
     weight_noise: Literal["shared", "local"] = Field(
         "shared", description="full VB: one draw of the weights per step, or noise per datapoint on the units' inputs"
@@ -116,6 +119,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"{self.dataset} has a Bernoulli likelihood, which has no variance to share.")
         if self.dreams == "mean" and self.algorithm != "wake_sleep":
             raise ValueError(f"{self.algorithm} does not dream: only wake_sleep has a choice.")
+        if self.log_var_factor != 1 and self.algorithm != "wake_sleep":
+            raise ValueError(f"{self.algorithm} has no log_var_factor: only wake_sleep has one in the authors' code.")
         if self.algorithm == "full_vb" and self.metric != "bound":
             raise ValueError("full_vb has no single decoder, so no log p(x): set metric = bound.")
         if self.algorithm == "mcem" and (self.batch_size != self.n_train or self.metric != "log_px"):

@@ -132,3 +132,22 @@ def test_mean_dreams_are_the_decoders_mean_at_the_same_z():
     np.testing.assert_array_equal(z, z_sampled)
     np.testing.assert_allclose(x, decode(state.params.decoder, z).mean())
     assert set(np.unique(x_sampled)) == {0.0, 1.0}
+
+
+def test_a_log_var_factor_slows_these_weights_and_no_others():
+    # Adagrad's first step has the length of the stepsize whatever the gradient; behind a factor of 0.1, a tenth of it.
+    # Fails if the factor changed q(z|x) itself at the start, if it were left in the weights, or reached another layer.
+    x, states = minibatch(), {}
+    for factor in (1.0, 0.1):
+        algorithm = algorithms.build(config_of("wake_sleep", initialisation="paper_variance", log_var_factor=factor))
+        start = algorithm.init(SEED)
+        after, bound = algorithm.step(start, x, SEED)
+        moved = tf.nest.map_structure(lambda new, old: (new - old).numpy(), after.params, start.params)
+        states[factor] = moved, bound.elbo.numpy()
+    (plain, bound), (slowed, bound_slowed) = states[1.0], states[0.1]
+    np.testing.assert_allclose(bound_slowed, bound, rtol=1e-5)
+    np.testing.assert_allclose(slowed.encoder.log_var.w, 0.1 * plain.encoder.log_var.w, atol=1e-6)
+    for name in ("hidden", "mean"):
+        np.testing.assert_allclose(getattr(slowed.encoder, name).w, getattr(plain.encoder, name).w, atol=1e-6)
+    np.testing.assert_allclose(slowed.encoder.log_var.b, plain.encoder.log_var.b, atol=1e-6)
+    np.testing.assert_allclose(slowed.decoder.logits.w, plain.decoder.logits.w, atol=1e-6)

@@ -5,6 +5,7 @@
 | wake: the decoder learns from data and z ~ q(z given x) | the same, L samples per datapoint |
 | sleep: the encoder learns from dreams | one dream per datapoint: z ~ p(z), x sampled (authors' code) or the mean |
 | same hyperparameters as AEVB | one Adagrad step on both phases together |
+| the same encoder | the same; the authors' (anglepy, MLBN_Inverse) has a `log_var_factor` of 0.1, an option here |
 """
 
 import tensorflow as tf
@@ -23,15 +24,25 @@ def step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> tupl
     eps_shape = [config.n_mc_samples, config.batch_size, config.n_latent]
     eps = draws.normal(draws.stream(seed, state.step, "eps"), eps_shape)
     z_dream, x_dream = dream(config, state, seed)
-    encoder_asleep = tf.nest.map_structure(tf.stop_gradient, state.params.encoder)
+    params = _scale_log_var(state.params, 1 / config.log_var_factor)
     with tf.GradientTape() as tape:
-        tape.watch(state.params)
-        bound = sgvb_b(Params(encoder_asleep, state.params.decoder), x, eps)
-        log_qz_given_x = encode(state.params.encoder, x_dream).log_prob(z_dream)
+        tape.watch(params)
+        encoder, decoder = _scale_log_var(params, config.log_var_factor)
+        encoder_asleep = tf.nest.map_structure(tf.stop_gradient, encoder)
+        bound = sgvb_b(Params(encoder_asleep, decoder), x, eps)
+        log_qz_given_x = encode(encoder, x_dream).log_prob(z_dream)
         objective = tf.reduce_sum(bound.log_px_given_z) + tf.reduce_sum(log_qz_given_x)
-        objective += log_prior_of_minibatch(config, state.params)
-    state = adagrad_ascent(config, state, tape.gradient(objective, state.params))
-    return state._replace(step=state.step + 1), bound
+        objective += log_prior_of_minibatch(config, params)
+    state = adagrad_ascent(config, state._replace(params=params), tape.gradient(objective, params))
+    params = _scale_log_var(state.params, config.log_var_factor)
+    return state._replace(params=params, step=state.step + 1), bound
+
+
+def _scale_log_var(params: Params, factor: float) -> Params:
+    """The weights of the encoder's log variance times a factor: learned behind a factor, they learn more slowly."""
+    encoder = params.encoder
+    log_var = encoder.log_var._replace(w=factor * encoder.log_var.w)
+    return params._replace(encoder=encoder._replace(log_var=log_var))
 
 
 def dream(config: RunConfig, state: State, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
