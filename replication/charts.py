@@ -1,5 +1,6 @@
 """What the paper argues in words, drawn: DataFrames in, matplotlib figures out; nothing is computed here."""
 
+import math
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -177,27 +178,43 @@ def grid(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def likelihoods(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
-    """Bound [nats] against training samples under either reading of p(x|z), beside the paper; a panel per dataset."""
+def readings(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
+    """Bound [nats] against training samples, a colour per `reading`, beside the paper; a panel per n_latent."""
     panels = list(curves.groupby(["dataset", "n_latent"], sort=False))
-    figure, row = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 3.8), squeeze=False, layout="constrained")
-    for axes, ((dataset, n_latent), panel) in zip(row[0], panels, strict=True):
-        of = (paper["dataset"] == dataset) & (paper["n_latent"] == n_latent) & (paper["algorithm"] == "aevb")
-        sources = [("paper", paper[of], "value", "0.35"), *(
-            (reading, curve, "bound", colour)
-            for (reading, curve), colour in zip(panel.groupby("reading", sort=False), (BLUE, RED), strict=False)
-        )]  # fmt: skip
-        for name, table, column, colour in sources:
-            for split, curve in table.groupby("split"):
-                axes.plot(curve["samples_evaluated"], curve[column], linestyle=LINE_STYLES[split], color=colour,
-                          label=f"{name} ({split})")  # fmt: skip
+    n_columns = min(3, len(panels))
+    n_rows = math.ceil(len(panels) / n_columns)
+    figure, grid = plt.subplots(
+        n_rows, n_columns, figsize=(4.6 * n_columns, 3.8 * n_rows), squeeze=False, layout="constrained"
+    )
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, ((dataset, n_latent), panel) in zip(grid.flat, panels, strict=False):
+        of = (paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)
+        _readings_panel(axes, panel, paper[of & paper["algorithm"].isin(panel["algorithm"])])
         axes.set(title=f"{TITLES[dataset]}, $N_z$ = {n_latent}", xscale="log", xlabel="training samples evaluated")
-        axes.set_xlim(*panel["samples_evaluated"].agg(["min", "max"]))
-        axes.set_ylim(panel["bound"].min() - 5, panel["bound"].max() + 5)
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize="small")
-    row[0][0].set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
+    for axes in grid[:, 0]:
+        axes.set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
+    legends = [axes.get_legend_handles_labels() for axes in grid.flat[: len(panels)]]
+    if all(labels == legends[0][1] for _, labels in legends):
+        figure.legend(*legends[0], loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    else:
+        for axes in grid.flat[: len(panels)]:
+            axes.legend(frameon=False, fontsize="small")
     return figure
+
+
+def _readings_panel(axes: Axes, ours: pd.DataFrame, paper: pd.DataFrame) -> None:
+    """The paper's curves and ours, cut off somewhat below where the paper's begin."""
+    colours = zip(ours.groupby("reading", sort=False), (BLUE, RED, ORANGE), strict=False)
+    sources = [("paper", paper, "value", "0.35"), *((name, curve, "bound", c) for (name, curve), c in colours)]
+    for name, table, column, colour in sources:
+        for split, curve in table.groupby("split"):
+            style = {"linestyle": LINE_STYLES[split], "color": colour, "label": f"{name} ({split})"}
+            axes.plot(curve["samples_evaluated"], curve[column], **style)
+    lowest = max(ours["bound"].min(), paper["value"].min() - 10) if len(paper) else ours["bound"].min()
+    axes.set_xlim(*ours["samples_evaluated"].agg(["min", "max"]))
+    axes.set_ylim(lowest - 5, ours["bound"].max() + 5)
+    axes.grid(alpha=0.25, linewidth=0.5)
 
 
 def verdict(beside: Mapping[int, pd.DataFrame], judged: Mapping[int, pd.DataFrame]) -> Figure:

@@ -1,6 +1,6 @@
 """Records beside each other: what a stepsize, a reading or an algorithm changes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -31,9 +31,14 @@ def chosen_stepsizes(records: list[Record], by: Sequence[str] = RUN) -> pd.DataF
     return wide.assign(se=best["se"], chosen=is_as_good.apply(lambda row: row.index[row].max(), axis=1))
 
 
-def by_rule(records: list[Record], early: list[Record]) -> list[Record]:
-    """Those of the records whose stepsize the paper's rule chooses from the early ones."""
-    chosen = chosen_stepsizes(early)["chosen"]
+def until(records: list[Record], samples: int) -> list[Record]:
+    """The records as they were after so many training samples."""
+    return [run._replace(curve=run.curve[run.curve["samples_evaluated"] <= samples]) for run in records]
+
+
+def by_rule(records: list[Record], samples: int) -> list[Record]:
+    """Those of the records whose stepsize the paper's rule chooses, after so many training samples."""
+    chosen = chosen_stepsizes(until(records, samples))["chosen"]
     return [
         record
         for record in records
@@ -131,8 +136,8 @@ def cross_check(curves: pd.DataFrame) -> pd.DataFrame:
     return curves[curves["samples_evaluated"] == last].set_index(["n_train", "algorithm", "split"])[columns]
 
 
-def grid(records: list[Record]) -> pd.DataFrame:
-    """The last bound on test under each initialisation and stepsize, beside the paper's [nats].
+def grid(records: list[Record], settings: Sequence[str] = ("initialisation",)) -> pd.DataFrame:
+    """The last bound on test under each stepsize and choice of `settings`, beside the paper's [nats].
 
     `distance` is the mean absolute difference to the paper's curves over all marks that they draw, train and test.
     """
@@ -141,8 +146,7 @@ def grid(records: list[Record]) -> pd.DataFrame:
         beside = verdict.beside(curves_of([record]))
         last = beside[beside["split"] == "test"].iloc[-1]
         rows.append({
-            **{name: getattr(record.config, name) for name in RUN},
-            "initialisation": record.config.initialisation,
+            **{name: getattr(record.config, name) for name in (*RUN, *settings)},
             "stepsize": record.config.learning_rate,
             **last[["samples_evaluated", "ours", "paper", "difference"]],
             "distance": beside["difference"].abs().mean(),
@@ -168,11 +172,40 @@ def two_readings(records: list[Record], others: list[Record]) -> pd.DataFrame:
     """Each curve of figure 2 under two readings, ours minus the paper's [nats], at the furthest mark that all have."""
     keys, _ = verdict.PANELS[2]
     both = verdict.beside(curves_of(records)).merge(
-        verdict.beside(curves_of(others)), on=[*keys, "samples_evaluated", "paper"], suffixes=("", "_other")
+        verdict.beside(curves_of(others)),
+        on=[*keys, "samples_evaluated", "paper", "tolerance"],
+        suffixes=("", "_other"),
     )
     common = both.dropna(subset=["paper"])
     furthest = common.loc[common.groupby(keys)["samples_evaluated"].idxmax()]
-    return furthest[[*keys, "samples_evaluated", "paper", "difference", "difference_other"]].reset_index(drop=True)
+    columns = [*keys, "samples_evaluated", "paper", "difference", "difference_other", "tolerance"]
+    return furthest[columns].reset_index(drop=True)
+
+
+def two_readings_as_text(table: pd.DataFrame, names: tuple[str, str]) -> str:
+    """The table of `two_readings` under the readings' names, and how many curves are within the verdict's tolerance."""
+    columns = dict(zip(("difference", "difference_other"), names, strict=True))
+    named = table.rename(columns=columns)
+    within = named[list(names)].abs().le(named["tolerance"], axis=0).sum()
+    counts = ", ".join(f"{count} with {name}" for name, count in within.items())
+    shown = named.drop(columns="tolerance").to_string(index=False, float_format="{:.1f}".format)
+    return f"{shown}\nwithin the tolerance, of {len(table)} curves: {counts}\n"
+
+
+def causes(worse: pd.DataFrame, tried: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """For each curve of `worse`, the reading that explains it: within the tolerance of the paper, at the furthest mark.
+
+    `tried` has a table of `two_readings` per name; `default` and `there` are ours minus the paper's [nats] with the
+    default and with that reading, at the mark of its table. Where none `explains`, the closest.
+    """
+    keys, _ = verdict.PANELS[2]
+    tables = [table.assign(reading=name) for name, table in tried.items()]
+    found = pd.concat(tables).rename(columns={"difference": "default", "difference_other": "there"})
+    found["distance"] = found["there"].abs()
+    found["explains"] = found["distance"] <= found["tolerance"]
+    found["mark"] = found["samples_evaluated"].where(found["explains"], 0)
+    first = found.sort_values(["mark", "distance"], ascending=[False, True]).drop_duplicates(keys)
+    return worse[keys].merge(first[[*keys, "samples_evaluated", "default", "reading", "there", "explains"]], how="left")
 
 
 def escapes(records: list[Record]) -> pd.DataFrame:

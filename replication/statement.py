@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from replication import claims, experiments, paths, readings, records, verdict
+from replication import claims, comparisons, experiments, paths, readings, records, verdict
 from replication.config import RunConfig
 from replication.errors import ReplicationError
 
@@ -58,6 +58,20 @@ def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> 
     """The records of figures 2 (with `more` runs of it) and 3 that are there."""
     wanted = {2: [*experiments.figure2(settings), *more], 3: experiments.figure3(settings)}
     return {figure: records.existing(configs, settings.profile) for figure, configs in wanted.items()}
+
+
+def other_readings(settings: experiments.Settings) -> dict[str, pd.DataFrame]:
+    """Per other reading of the paper that is recorded: the curves of figure 2 on MNIST under ours and under it.
+
+    Tables of `comparisons.two_readings`; where a reading has several stepsizes, the paper's rule chooses.
+    """
+    ours = [run for run in recorded(settings)[2] if run.config.dataset == "mnist"]
+    tables = {}
+    for name, configs in readings.of_mnist(settings).items():
+        if found := records.existing(configs, "paper"):
+            chosen = comparisons.by_rule(found, readings.SAMPLES_STEPSIZE[2])
+            tables[name] = comparisons.two_readings(ours, chosen)
+    return tables
 
 
 def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:

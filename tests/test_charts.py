@@ -81,14 +81,14 @@ def test_the_heat_map_of_readings_names_every_value_and_the_papers():
     assert axes.get_title().endswith("paper: -124.5") and "$N_z$ = 20" in axes.get_title()
 
 
-def test_either_likelihood_is_drawn_over_the_papers_curve():
+def test_either_reading_is_drawn_over_the_papers_curve():
     curves = pd.DataFrame([
-        {"dataset": "mnist", "n_latent": 20, "samples_evaluated": x, "split": split, "reading": reading,
-         "bound": RNG.normal(-120)}
+        {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "samples_evaluated": x, "split": split,
+         "reading": reading, "bound": RNG.normal(-120)}
         for x, split, reading in itertools.product((1e6, 3e6), ("train", "test"), ("grey", "binarised"))
     ])  # fmt: skip
     paper = reference.load(2)
-    (axes,) = charts.likelihoods(curves, paper).axes
+    (axes,) = charts.readings(curves, paper).axes
     drawn = {line.get_label(): tuple(line.get_ydata()) for line in axes.lines}
     for reading, split in itertools.product(("grey", "binarised"), ("train", "test")):
         expected = curves.query(f"reading == '{reading}' and split == '{split}'")["bound"]

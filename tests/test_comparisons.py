@@ -23,10 +23,13 @@ def test_the_stepsize_is_the_largest_that_starts_as_well_as_the_best(bounds, cho
     assert comparisons.chosen_stepsizes(runs)["chosen"].item() == chosen
 
 
-def test_by_rule_keeps_the_chosen_stepsize_only():
-    early = [run_of(0.01, -150), run_of(0.02, -149)]
-    late = [run_of(0.01, -100), run_of(0.02, -120)]
-    assert [run.config.learning_rate for run in comparisons.by_rule(late, early)] == [0.02]
+def test_by_rule_goes_by_the_first_iterations():
+    # Fails if the rule looked at the end, where the other stepsize is ahead.
+    runs = [run_of(0.01, -150), run_of(0.02, -149)]
+    ends = [run.curve.assign(samples_evaluated=1e7, bound=bound) for run, bound in zip(runs, (-100, -120), strict=True)]
+    runs = [run._replace(curve=pd.concat([run.curve, end])) for run, end in zip(runs, ends, strict=True)]
+    assert [run.config.learning_rate for run in comparisons.by_rule(runs, 200_000)] == [0.02]
+    assert [run.config.learning_rate for run in comparisons.by_rule(runs, 10_000_000)] == [0.01]
 
 
 def test_the_stepsizes_of_figure_2_are_those_that_the_rule_chooses():
@@ -120,6 +123,32 @@ def test_two_readings_stand_at_the_mark_that_both_have_reached():
     row = table.iloc[0]
     assert len(table) == 1 and row["samples_evaluated"] == 5e5
     assert (row["difference"], row["difference_other"]) == (pytest.approx(-2), pytest.approx(1))
+
+
+def test_the_cause_of_a_worse_curve_is_a_reading_within_the_tolerance():
+    # Fails if a reading that is further away were named, if one that is still too far were called a cause, or if a
+    # short run that happens to be closer were preferred to a long one.
+    default = [reading_of("paper_sd", 0.01, -6)]
+    tried = {
+        name: comparisons.two_readings(default, [reading_of("fan_in", 0.01, difference)])
+        for name, difference in (("start", 7), ("dreams", -3), ("encoder", 1))
+    }
+    worse = tried["start"].iloc[:1]
+    assert comparisons.causes(worse, tried)[["reading", "explains"]].to_numpy().tolist() == [["encoder", True]]
+    del tried["encoder"]
+    row = comparisons.causes(worse, tried).iloc[0]
+    assert (row["reading"], row["explains"]) == ("dreams", False)
+    assert (row["default"], row["there"]) == (pytest.approx(-6), pytest.approx(-3))
+    late, early = reading_of("fan_in", 0.01, 1), reading_of("fan_in", 0.01, 0.5)
+    early = early._replace(curve=early.curve.iloc[:1])
+    tried = {name: comparisons.two_readings(default, [run]) for name, run in (("short", early), ("long", late))}
+    assert comparisons.causes(worse, tried)["reading"].item() == "long"
+
+
+def test_the_text_of_two_readings_counts_what_is_within_the_tolerance():
+    table = comparisons.two_readings([reading_of("paper_sd", 0.01, -6)], [reading_of("fan_in", 0.01, 1)])
+    text = comparisons.two_readings_as_text(table, ("ours", "theirs"))
+    assert "of 1 curves: 0 with ours, 1 with theirs" in text and "-6.0" in text
 
 
 @pytest.mark.parametrize(("last", "leaves"), [(700.0, 1_000_000), (600.0, "")])

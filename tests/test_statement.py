@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from replication import experiments, statement
+from replication import comparisons, experiments, statement
 from replication.errors import ReplicationError
 
 
@@ -32,6 +32,15 @@ def test_the_readme_shows_the_current_verdict(found):
     # Fails when a recorded number moves, or when somebody edits the table: `python -m replication verdict --readme`.
     _, between, _ = statement.readme_block(statement.README.read_text())
     assert between.strip() == statement.as_markdown(found)
+
+
+def test_every_worse_curve_of_figure_2_has_a_cause(found):
+    # Fails when a new record makes a curve worse that no recorded reading of the paper explains.
+    worse = found.curves[2].query("verdict == 'worse'")
+    tried = statement.other_readings(experiments.settings("paper"))
+    causes = comparisons.causes(worse, tried)
+    assert len(causes) == len(worse) > 0
+    assert causes["explains"].all(), causes
 
 
 def test_a_readme_without_markers_is_refused():
