@@ -1,6 +1,6 @@
 """The paper's experiments as lists of runs: for each figure and profile, only what differs from the defaults."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from replication.config import DATASETS, ConfigError, RunConfig
@@ -49,13 +49,14 @@ class Settings(NamedTuple):
 
     @property
     def figure_suffix(self) -> str:
-        """Tells figures of a changed assumption or another seed apart from the standard ones."""
-        changes = ({"seed": self.seed} if self.seed else {}) | dict(self.overrides)
+        """Tells figures of other datasets, another seed or a changed assumption apart from the standard ones."""
+        changes = {} if self.datasets == _standard_datasets(self.profile) else {"datasets": "+".join(self.datasets)}
+        changes |= ({"seed": self.seed} if self.seed else {}) | dict(self.overrides)
         return "".join(f"-{name}={value}" for name, value in changes.items())
 
 
 def settings(
-    profile: str, seed: int = 0, datasets: str | list[str] | None = None, overrides: Mapping[str, Any] | None = None
+    profile: str, seed: int = 0, datasets: str | Sequence[str] | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
     """Validated settings; `datasets` as a list or comma-separated, `overrides` maps RunConfig fields to values.
 
@@ -64,7 +65,7 @@ def settings(
     if profile not in PROFILES:
         raise ConfigError(f"Unknown profile {profile!r}. The profiles are {_named(PROFILES)}.")
     if datasets is None:
-        datasets = ["digits"] if profile == "smoke" else ["mnist", "frey_face"]
+        datasets = _standard_datasets(profile)
     names = tuple(name.strip() for name in datasets.split(",")) if isinstance(datasets, str) else tuple(datasets)
     if not names or (unknown := [name for name in names if name not in DATASETS]):
         raise ConfigError(f"Unknown dataset {unknown[0] if names else ''!r}. The datasets are {', '.join(DATASETS)}.")
@@ -223,6 +224,10 @@ def _bound_run(settings: Settings, dataset: str, algorithm: str, n_latent: int) 
 
 def _run(settings: Settings, **choices: Any) -> RunConfig:
     return RunConfig(**{"seed": settings.seed, **choices, **settings.overrides})
+
+
+def _standard_datasets(profile: str) -> tuple[str, ...]:
+    return ("digits",) if profile == "smoke" else ("mnist", "frey_face")
 
 
 def _could_be_a_parameter(value: Any) -> bool:

@@ -47,6 +47,12 @@ def test_overrides_reach_every_run_and_the_figures_name():
     assert chosen.figure_suffix == "-seed=3-initialisation=fan_in"
 
 
+def test_a_figure_of_some_datasets_does_not_replace_the_standard_one():
+    assert settings("paper", datasets="mnist").figure_suffix == "-datasets=mnist"
+    standard = [settings("paper"), settings("paper", datasets="mnist, frey_face"), settings("smoke", datasets="digits")]
+    assert [chosen.figure_suffix for chosen in standard] == ["", "", ""]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
