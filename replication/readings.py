@@ -69,12 +69,12 @@ def authors_wake_sleep(settings: Settings, dataset: str, stepsize: float) -> lis
     return [run.replace(learning_rate=stepsize, **AUTHORS_WAKE_SLEEP) for run in _of(settings, dataset, "wake_sleep")]
 
 
-def parts_of_authors_wake_sleep(settings: Settings) -> list[RunConfig]:
-    """Wake-sleep with the most latent variables on MNIST: with neither, each and both of AUTHORS_WAKE_SLEEP."""
+def parts_of_authors_wake_sleep(settings: Settings, dataset: str) -> list[RunConfig]:
+    """Wake-sleep with the most latent variables of a dataset: with neither, each and both of AUTHORS_WAKE_SLEEP."""
     each = [{name: value} for name, value in AUTHORS_WAKE_SLEEP.items()]
     return [
         run.replace(learning_rate=stepsize, samples_total=SAMPLES_PARTS, **part)
-        for run in _of(settings, "mnist", "wake_sleep")[-1:]
+        for run in _of(settings, dataset, "wake_sleep")[-1:]
         for part in ({}, *each, AUTHORS_WAKE_SLEEP)
         for stepsize in SLOW
     ]
