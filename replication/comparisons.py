@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from replication import verdict
@@ -199,8 +200,9 @@ def causes(worse: pd.DataFrame, tried: Mapping[str, pd.DataFrame]) -> pd.DataFra
     default and with that reading, at the mark of its table. Where none `explains`, the closest.
     """
     keys, _ = verdict.PANELS[2]
-    tables = [table.assign(reading=name) for name, table in tried.items()]
-    found = pd.concat(tables).rename(columns={"difference": "default", "difference_other": "there"})
+    nothing = worse.assign(reading="", difference_other=np.nan)
+    found = pd.concat([nothing, *(table.assign(reading=name) for name, table in tried.items())])
+    found = found.rename(columns={"difference": "default", "difference_other": "there"})
     found["distance"] = found["there"].abs()
     found["explains"] = found["distance"] <= found["tolerance"]
     found["mark"] = found["samples_evaluated"].where(found["explains"], 0)

@@ -18,11 +18,15 @@ WORDS = ("reproduced", "better", "worse", "not run")
 
 
 class Statement(NamedTuple):
-    """What the records at paper scale say: `beside` has the table of `verdict.beside` for figures 2 and 3."""
+    """What the records at paper scale say: `beside` has the table of `verdict.beside` for figures 2 and 3.
+
+    `tried` has, per other reading of the paper, the table of `comparisons.two_readings` on MNIST.
+    """
 
     beside: dict[int, pd.DataFrame]
     claims: pd.DataFrame
     cpus: list[str]
+    tried: dict[str, pd.DataFrame]
 
     @property
     def curves(self) -> dict[int, pd.DataFrame]:
@@ -33,6 +37,11 @@ class Statement(NamedTuple):
     def counts(self) -> Counter:
         """How many curves have each verdict."""
         return sum((Counter(table["verdict"]) for table in self.curves.values()), Counter())
+
+    @property
+    def causes(self) -> pd.DataFrame:
+        """The reading that explains each curve of figure 2 that is worse."""
+        return comparisons.causes(self.curves[2].query("verdict == 'worse'"), self.tried)
 
 
 def load(settings: experiments.Settings) -> Statement:
@@ -51,7 +60,7 @@ def load(settings: experiments.Settings) -> Statement:
         claims.orderings(beside[3]),
     ]
     cpus = sorted({run.facts["cpu"] for runs in found.values() for run in runs})
-    return Statement(beside, pd.concat(tables, ignore_index=True), cpus)
+    return Statement(beside, pd.concat(tables, ignore_index=True), cpus, _other_readings(settings, found[2]))
 
 
 def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> dict[int, list[records.Record]]:
@@ -60,18 +69,15 @@ def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> 
     return {figure: records.existing(configs, settings.profile) for figure, configs in wanted.items()}
 
 
-def other_readings(settings: experiments.Settings) -> dict[str, pd.DataFrame]:
-    """Per other reading of the paper that is recorded: the curves of figure 2 on MNIST under ours and under it.
-
-    Tables of `comparisons.two_readings`; where a reading has several stepsizes, the paper's rule chooses.
-    """
-    ours = [run for run in recorded(settings)[2] if run.config.dataset == "mnist"]
-    tables = {}
-    for name, configs in readings.of_mnist(settings).items():
-        if found := records.existing(configs, "paper"):
-            chosen = comparisons.by_rule(found, readings.SAMPLES_STEPSIZE[2])
-            tables[name] = comparisons.two_readings(ours, chosen)
-    return tables
+def _other_readings(settings: experiments.Settings, figure2: list[records.Record]) -> dict[str, pd.DataFrame]:
+    """Where a reading has several stepsizes, the paper's rule chooses."""
+    ours = [run for run in figure2 if run.config.dataset == "mnist" and run.config.seed == settings.seed]
+    found = {name: records.existing(runs, "paper") for name, runs in readings.of_mnist(settings).items()}
+    return {
+        name: comparisons.two_readings(ours, comparisons.by_rule(others, readings.SAMPLES_STEPSIZE[2]))
+        for name, others in found.items()
+        if others
+    }
 
 
 def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:
@@ -87,9 +93,10 @@ def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:
 def as_json(statement: Statement) -> str:
     """One object per curve and per claim."""
     curves = [item for figure, table in statement.beside.items() for item in verdict.as_objects(table, figure)]
-    rounded = statement.claims.round(3).astype(object)
-    objects = rounded.where(rounded.notna(), None).to_dict("records")
-    return json.dumps({"counts": statement.counts, "curves": curves, "claims": objects}, indent=1)
+    tables = {"claims": statement.claims.round(3), "causes": statement.causes.round(2)}
+    objects = {name: table.astype(object).where(table.notna(), None) for name, table in tables.items()}
+    rows = {name: table.to_dict("records") for name, table in objects.items()}
+    return json.dumps({"counts": statement.counts, "curves": curves, **rows}, indent=1)
 
 
 def as_text(statement: Statement) -> str:
@@ -102,6 +109,7 @@ def as_text(statement: Statement) -> str:
             f"Figure {figure}, at the furthest common mark [nats]\n"
             + rows.to_string(index=False, float_format="{:.1f}".format, na_rep="-")
         )
+    blocks.append(f"{in_words(statement.causes)}\n{causes_as_text(statement.causes)}")
     at = statement.claims["samples_evaluated"].map(verdict.scientific)
     blocks.append(
         "The paper's claims\n"
@@ -120,6 +128,22 @@ def headline(statement: Statement) -> str:
     return f"Of the paper's {sum(statement.counts.values())} curves: {counts} (reproduced: {tolerances})."
 
 
+def in_words(causes: pd.DataFrame) -> str:
+    """How many of the worse curves another reading explains."""
+    names = Counter(causes.loc[causes["explains"], "reading"])
+    which = ": " + ", ".join(f"{name} ({count})" for name, count in names.most_common()) if names else ""
+    return (
+        f"Of the {len(causes)} curves of figure 2 that are worse, {names.total()} are within the tolerance "
+        f"under another reading of the paper{which}."
+    )
+
+
+def causes_as_text(causes: pd.DataFrame) -> str:
+    """The table of `comparisons.causes` for reading."""
+    at = causes["samples_evaluated"].map(verdict.scientific)
+    return causes.assign(samples_evaluated=at).to_string(index=False, float_format="{:.1f}".format)
+
+
 def as_markdown(statement: Statement) -> str:
     """The README's tables: curves and claims; then seeds and machines."""
     titles = {2: "Figure 2: the lower bound [nats]", 3: "Figure 3: log p(x) [nats]"}
@@ -127,7 +151,8 @@ def as_markdown(statement: Statement) -> str:
     return "\n\n".join([
         f"**{headline(statement)}**",
         *(_panels(table, figure, titles[figure]) for figure, table in statement.curves.items()),
-        "Ours, in brackets the paper's, after so many training samples: the furthest mark that both have reached.",
+        "Ours, in brackets the paper's, after so many training samples: the furthest mark that both have reached. "
+        + in_words(statement.causes),
         _markdown([[*table], *table.to_numpy().tolist()]),
         _provenance(statement),
     ])  # fmt: skip

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from replication import comparisons, experiments, statement
+from replication import experiments, statement
 from replication.errors import ReplicationError
 
 
@@ -36,11 +36,16 @@ def test_the_readme_shows_the_current_verdict(found):
 
 def test_every_worse_curve_of_figure_2_has_a_cause(found):
     # Fails when a new record makes a curve worse that no recorded reading of the paper explains.
-    worse = found.curves[2].query("verdict == 'worse'")
-    tried = statement.other_readings(experiments.settings("paper"))
-    causes = comparisons.causes(worse, tried)
-    assert len(causes) == len(worse) > 0
-    assert causes["explains"].all(), causes
+    assert len(found.causes) == found.curves[2]["verdict"].eq("worse").sum() > 0
+    assert found.causes["explains"].all(), found.causes
+    assert f"{len(found.causes)} are within the tolerance" in statement.in_words(found.causes)
+
+
+def test_without_other_readings_nothing_is_explained(found):
+    alone = found._replace(tried={})
+    assert not alone.causes["explains"].any() and len(alone.causes) == len(found.causes)
+    assert "0 are within the tolerance" in statement.as_text(alone)
+    assert json.loads(statement.as_json(alone))["causes"][0]["there"] is None
 
 
 def test_a_readme_without_markers_is_refused():
