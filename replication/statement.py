@@ -50,7 +50,10 @@ def load(settings: experiments.Settings) -> Statement:
     for figure, runs in found.items():
         if not runs:
             folder = paths.runs(settings.profile)
-            raise ReplicationError(f"There is no record of figure {figure} in {folder}: restore it, or train the runs.")
+            raise ReplicationError(
+                f"There is no record of figure {figure} on {', '.join(settings.datasets)} in {folder}: restore it, "
+                "train the runs, or choose other datasets; the verdict needs figures 2 and 3."
+            )
     beside = {figure: verdict.beside(records.curves(runs), figure) for figure, runs in found.items()}
     tables = [
         claims.above(beside[2]),

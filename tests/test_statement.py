@@ -55,5 +55,5 @@ def test_a_readme_without_markers_is_refused():
 
 def test_no_records_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(statement.paths, "runs", lambda profile: tmp_path)
-    with pytest.raises(ReplicationError, match=r"no record of figure 2.*restore it, or train"):
+    with pytest.raises(ReplicationError, match=r"no record of figure 2 on mnist, frey_face.*restore it, train"):
         statement.load(experiments.settings("paper"))
