@@ -204,16 +204,17 @@ def readings(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
 
 
 def _readings_panel(axes: Axes, ours: pd.DataFrame, paper: pd.DataFrame) -> None:
-    """The paper's curves and ours, cut off somewhat below where the paper's begin."""
+    """The paper's curves and ours, cut off below where the paper's begin and any of ours ends."""
     colours = zip(ours.groupby("reading", sort=False), (BLUE, RED, ORANGE), strict=False)
     sources = [("paper", paper, "value", "0.35"), *((name, curve, "bound", c) for (name, curve), c in colours)]
     for name, table, column, colour in sources:
         for split, curve in table.groupby("split"):
             style = {"linestyle": LINE_STYLES[split], "color": colour, "label": f"{name} ({split})"}
             axes.plot(curve["samples_evaluated"], curve[column], **style)
-    lowest = max(ours["bound"].min(), paper["value"].min() - 10) if len(paper) else ours["bound"].min()
+    ends = ours.groupby(["reading", "split"])["bound"].last()
+    lowest = min(paper["value"].min() - 10, ends.min()) if len(paper) else ours["bound"].min()
     axes.set_xlim(*ours["samples_evaluated"].agg(["min", "max"]))
-    axes.set_ylim(lowest - 5, ours["bound"].max() + 5)
+    axes.set_ylim(max(lowest, ours["bound"].min()) - 5, ours["bound"].max() + 5)
     axes.grid(alpha=0.25, linewidth=0.5)
 
 

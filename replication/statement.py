@@ -133,6 +133,8 @@ def headline(statement: Statement) -> str:
 
 def in_words(causes: pd.DataFrame) -> str:
     """How many of the worse curves another reading explains."""
+    if causes.empty:
+        return "No curve of figure 2 is worse."
     names = Counter(causes.loc[causes["explains"], "reading"])
     which = ": " + ", ".join(f"{name} ({count})" for name, count in names.most_common()) if names else ""
     return (
@@ -143,6 +145,8 @@ def in_words(causes: pd.DataFrame) -> str:
 
 def causes_as_text(causes: pd.DataFrame) -> str:
     """The table of `comparisons.causes` for reading."""
+    if causes.empty:
+        return ""
     at = causes["samples_evaluated"].map(verdict.scientific)
     return causes.assign(samples_evaluated=at).to_string(index=False, float_format="{:.1f}".format)
 

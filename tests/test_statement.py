@@ -46,6 +46,7 @@ def test_without_other_readings_nothing_is_explained(found):
     assert not alone.causes["explains"].any() and len(alone.causes) == len(found.causes)
     assert "0 are within the tolerance" in statement.as_text(alone)
     assert json.loads(statement.as_json(alone))["causes"][0]["there"] is None
+    assert statement.in_words(alone.causes.iloc[:0]) == "No curve of figure 2 is worse."
 
 
 def test_a_readme_without_markers_is_refused():
