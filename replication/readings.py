@@ -60,8 +60,8 @@ def other_starts(settings: Settings, initialisation: str) -> list[RunConfig]:
 
     With the slow stepsizes: the paper's rule chooses between them.
     """
-    slow = _of(settings, "mnist", "wake_sleep") + [run for run in _of(settings, "mnist", "aevb") if run.n_latent == 3]
-    return [run.replace(learning_rate=stepsize, initialisation=initialisation) for run in slow for stepsize in SLOW]
+    behind = _of(settings, "mnist", "wake_sleep") + [run for run in _of(settings, "mnist", "aevb") if run.n_latent == 3]
+    return [run.replace(learning_rate=stepsize, initialisation=initialisation) for run in behind for stepsize in SLOW]
 
 
 def authors_wake_sleep(settings: Settings, dataset: str, stepsize: float) -> list[RunConfig]:

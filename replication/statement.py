@@ -94,7 +94,7 @@ def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:
 
 
 def as_json(statement: Statement) -> str:
-    """One object per curve and per claim."""
+    """One object per curve, per claim and per cause of a worse curve."""
     curves = [item for figure, table in statement.beside.items() for item in verdict.as_objects(table, figure)]
     tables = {"claims": statement.claims.round(3), "causes": statement.causes.round(2)}
     objects = {name: table.astype(object).where(table.notna(), None) for name, table in tables.items()}
@@ -112,7 +112,8 @@ def as_text(statement: Statement) -> str:
             f"Figure {figure}, at the furthest common mark [nats]\n"
             + rows.to_string(index=False, float_format="{:.1f}".format, na_rep="-")
         )
-    blocks.append(f"{in_words(statement.causes)}\n{causes_as_text(statement.causes)}")
+    causes = statement.causes
+    blocks.append(f"{in_words(causes)}\n{causes_as_text(causes)}")
     at = statement.claims["samples_evaluated"].map(verdict.scientific)
     blocks.append(
         "The paper's claims\n"
