@@ -1,7 +1,7 @@
 """The batch: one job per training run, one per notebook. `snakemake --cores 2 --config profile=quick`."""
 
 from replication import paths
-from replication.experiments import all_runs, decoded, estimators, figure2, figure3, full_vb, manifolds, minibatches, settings
+from replication.paper.experiments import all_runs, decoded, estimators, figure2, figure3, full_vb, manifolds, minibatches, settings
 
 CHOSEN = settings(config.get("profile", "quick"), datasets=config.get("datasets"))
 # A notebook waits for its own runs only; one that is not named waits for all.

@@ -45,8 +45,8 @@ def train(
     jobs: Jobs = CORES,
 ) -> None:
     """Train the runs of a profile that are not complete, from their checkpoints."""
-    from replication import records
-    from replication.experiments import all_runs, settings
+    from replication.paper.experiments import all_runs, settings
+    from replication.runs import records
 
     configs = all_runs(settings(profile, seed, datasets))
     if only and only not in [config.run_id for config in configs]:
@@ -54,7 +54,7 @@ def train(
         raise ReplicationError(f"Profile {profile} has no run {only}. Its runs are:\n{known}")
     todo = [c for c in configs if only in (None, c.run_id) and not records.is_complete(c, paths.runs(profile))]
     if todo:
-        from replication.parallel import train_all
+        from replication.runs.parallel import train_all
 
         train_all(todo, paths.runs(profile), jobs)
     print(f"{len(todo)} runs trained; the records are in {paths.runs(profile)}")
@@ -83,14 +83,14 @@ def verdict(
     readme: Annotated[bool, typer.Option(help="renew the table in README.md instead")] = False,
 ) -> None:
     """Judge the recorded runs, curve by curve and claim by claim, against the paper."""
-    from replication import experiments, statement
+    from replication.paper import experiments, summary
 
-    found = statement.load(experiments.settings("paper"))
+    found = summary.load(experiments.settings("paper"))
     if readme:
-        statement.write_readme(found)
-        print(f"Renewed the table in {statement.README}")
+        summary.write_readme(found)
+        print(f"Renewed the table in {summary.README}")
     else:
-        print(statement.as_json(found) if json else statement.as_text(found))
+        print(summary.as_json(found) if json else summary.as_text(found))
 
 
 @app.command()

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import papermill
 
-from replication import data, paths, records, statement
+from replication import data, paths
 from replication.config import RunConfig
 from replication.errors import ReplicationError, UnreachableError
-from replication.experiments import Settings, all_runs, settings
+from replication.paper import summary
+from replication.paper.experiments import Settings, all_runs, settings
+from replication.runs import records
 
 TITLES = {2: "lower bound", 3: "log p(x)"}
 FALLBACK = """
@@ -118,7 +120,7 @@ def _seconds(config: RunConfig, folder: Path) -> float:
 
 def _print_results(chosen: Settings) -> None:
     """The last value of every run on test: the bound of figure 2, log p(x) of figure 3 [nats]."""
-    for figure, table in statement.final_values(chosen).items():
+    for figure, table in summary.final_values(chosen).items():
         on_test = table[table["split"] == "test"].drop(columns="split")
         print(f"\n{TITLES[figure]} on test [nats]")
         print(on_test.to_string(index=False, float_format="{:.1f}".format, na_rep="-"))

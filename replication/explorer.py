@@ -12,12 +12,16 @@ from ipyevents import Event
 from PIL import Image, ImageDraw
 from scipy.stats import norm
 
-from replication import data, estimators, experiments, latent, models, paths, pictures, records
+from replication import data, paths
 from replication.config import DATASETS
 from replication.errors import ReplicationError
-from replication.experiments import Settings
-from replication.figures import TITLES
-from replication.models import Params
+from replication.model import estimators, latent, networks
+from replication.model.networks import Params
+from replication.paper import experiments
+from replication.paper.experiments import Settings
+from replication.plots import pictures
+from replication.plots.figures import TITLES
+from replication.runs import records
 
 LIMIT = 3.0  # coordinates of z that can be reached: 99.7 % of the prior
 MAP_HEIGHT, MAP_SIDE, IMAGE_HEIGHT = 480, 15, 224  # pixels; images along a side of the map
@@ -85,7 +89,7 @@ def recorded_models(settings: Settings) -> dict[str, Model]:
         kl = records.load(run, folder).facts["kl_per_dimension"]
         most_used = sorted(np.argsort(kl)[-2:].tolist())
         x_test = local[run.dataset].x_test if local[run.dataset] else None
-        params = models.from_arrays(records.load_weights(run, folder))
+        params = networks.from_arrays(records.load_weights(run, folder))
         found[f"{TITLES[run.dataset]}, {run.n_latent} latent dimensions"] = Model(
             params, run.dataset, x_test, most_used
         )

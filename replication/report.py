@@ -11,8 +11,9 @@ import nbformat
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 
-from replication import experiments, paths, statement
+from replication import paths
 from replication.errors import ReplicationError
+from replication.paper import experiments, summary
 
 IMAGES = {"image/svg+xml": "svg", "image/png": "png"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -114,5 +115,5 @@ def _verdict_rows(profile: str) -> dict[str, str]:
         titles[figure]: table.astype({"samples_evaluated": int}).to_html(
             index=False, float_format="{:.1f}".format, na_rep="", border=0
         )
-        for figure, table in statement.final_values(experiments.settings(profile)).items()
+        for figure, table in summary.final_values(experiments.settings(profile)).items()
     }

@@ -8,7 +8,7 @@ from replication import algorithms, data, draws
 from replication.algorithms import wake_sleep
 from replication.algorithms.base import State, adagrad_ascent
 from replication.config import RunConfig
-from replication.models import decode
+from replication.model.networks import decode
 
 SEED = tf.constant(0, tf.int64)
 

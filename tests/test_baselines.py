@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from replication.baselines import MIN_STDDEV, independent_gaussian
+from replication.model.baselines import MIN_STDDEV, independent_gaussian
 
 
 def test_it_is_a_product_of_normals():

@@ -9,7 +9,8 @@ import pytest
 
 matplotlib.use("agg")
 
-from replication import charts, reference, verdict
+from replication.paper import reference, verdict
+from replication.plots import charts
 
 RNG = np.random.default_rng(0)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication import claims, records, verdict
 from replication.config import RunConfig
+from replication.paper import claims, verdict
+from replication.runs import records
 
 
 def beside(rows: list[tuple]) -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from replication import experiments, paths, records, training, verdict
+from replication import paths
+from replication.paper import experiments, verdict
+from replication.runs import records, training
 
 SETTINGS = experiments.settings("paper")
 PANELS = {

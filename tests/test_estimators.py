@@ -5,11 +5,12 @@ import pytest
 import scipy.integrate
 import tensorflow as tf
 import tensorflow_probability as tfp
-from test_models import params_of
+from test_networks import params_of
 
-from replication import draws, models
+from replication import draws
 from replication.config import ConfigError, RunConfig
-from replication.estimators import ESTIMATORS, EstimatorError, require, sgvb_b
+from replication.model import networks
+from replication.model.estimators import ESTIMATORS, EstimatorError, require, sgvb_b
 
 GRID = np.linspace(-8, 8, 4001, dtype=np.float32)[:, None]
 
@@ -19,9 +20,9 @@ def exact():
     """A model with one latent variable: its bound, KL and log p(x) per datapoint by quadrature."""
     params = params_of("digits", "paper_variance", n_latent=1)
     x = np.random.default_rng(0).random((4, 64), np.float32)
-    q = models.encode(params.encoder, x)
-    log_px = models.decode(params.decoder, GRID[:, None]).log_prob(x).numpy().astype(float)  # [4001, 4]
-    log_prior = models.prior(1).log_prob(GRID).numpy()[:, None].astype(float)
+    q = networks.encode(params.encoder, x)
+    log_px = networks.decode(params.decoder, GRID[:, None]).log_prob(x).numpy().astype(float)  # [4001, 4]
+    log_prior = networks.prior(1).log_prob(GRID).numpy()[:, None].astype(float)
     log_q = q.log_prob(GRID[:, None]).numpy().astype(float)
 
     def integrate(values):
@@ -82,9 +83,9 @@ def exact_gradient(exact):
     """The gradient of the bound by quadrature over z, differentiated as a sum over the grid."""
 
     def bound(params):
-        q = models.encode(params.encoder, exact["x"])
+        q = networks.encode(params.encoder, exact["x"])
         log_q = q.log_prob(GRID[:, None])
-        f = models.log_joint(params.decoder, exact["x"], GRID[:, None]) - log_q
+        f = networks.log_joint(params.decoder, exact["x"], GRID[:, None]) - log_q
         return tf.exp(log_q) * f * (GRID[1, 0] - GRID[0, 0])
 
     return gradient(exact["params"], bound).numpy()

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from replication import data, evaluation, records, training
+from replication import data
 from replication.config import RunConfig
+from replication.runs import evaluation, records, training
 
 
 def test_datapoints_are_the_stated_ones(tiny):

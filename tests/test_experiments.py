@@ -3,7 +3,7 @@
 import pytest
 
 from replication.config import ConfigError
-from replication.experiments import (
+from replication.paper.experiments import (
     all_runs,
     estimators,
     figure2,

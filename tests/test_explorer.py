@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from replication import data, experiments, explorer, models, paths
+from replication import data, explorer, paths
 from replication.config import RunConfig
 from replication.explorer import Explorer, ExplorerError, Model
+from replication.model import networks
+from replication.paper import experiments
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
@@ -22,7 +24,7 @@ CHROMIUM = next(
 
 def model(n_latent: int, with_data: bool = True) -> Model:
     config = RunConfig(dataset="digits", algorithm="aevb", n_latent=n_latent, n_hidden=8, samples_total=1)
-    params = models.init_params(config.replace(initialisation="fan_in"), tf.constant(0, tf.int64))
+    params = networks.init_params(config.replace(initialisation="fan_in"), tf.constant(0, tf.int64))
     return Model(params, "digits", data.load("digits").x_test if with_data else None)
 
 
@@ -71,7 +73,7 @@ def test_the_map_of_a_deep_model_is_a_plane_through_the_point(app):
 
 def test_a_test_image_lands_where_the_encoder_says(app):
     app.index.value = 7
-    mean = models.encode(app.model.params.encoder, data.load("digits").x_test[7]).mean().numpy()
+    mean = networks.encode(app.model.params.encoder, data.load("digits").x_test[7]).mean().numpy()
     assert f"({mean[0]:.2f}, {mean[1]:.2f})" in app.status.value and "nats" in app.status.value
 
 

@@ -7,8 +7,9 @@ import pytest
 
 matplotlib.use("agg")
 
-from replication import figures, reference
-from replication.experiments import N_LATENT_FIGURE_2
+from replication.paper import reference
+from replication.paper.experiments import N_LATENT_FIGURE_2
+from replication.plots import figures
 
 
 @pytest.fixture

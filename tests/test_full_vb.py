@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 from scipy.stats import multivariate_normal, norm
 
-from replication import draws, training
+from replication import draws
 from replication.algorithms import base, full_vb
 from replication.config import ConfigError, RunConfig
-from replication.models import Dense
+from replication.model.networks import Dense
+from replication.runs import training
 
 SIGMA = 0.5
 

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from replication import data, draws, gradients, models
+from replication import data, draws
 from replication.config import RunConfig
-from replication.estimators import sgvb_b
+from replication.model import networks
+from replication.model.estimators import sgvb_b
+from replication.runs import gradients
 
 SIZES = ((20, 4), (80, 4))
 
@@ -33,7 +35,7 @@ def test_the_variance_is_that_of_the_gradients(config):
     # Against numpy's variance of single gradients. Fails if a pair shares its noise, or if the half is forgotten.
     table = gradients.variances(config, (0,), ((20, 1),), n_pairs=200)
     digits = data.load("digits")
-    params = models.init_params(config, tf.constant(0, tf.int64))
+    params = networks.init_params(config, tf.constant(0, tf.int64))
 
     @tf.function
     def encoder_gradient(i):

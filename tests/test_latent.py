@@ -6,18 +6,21 @@ import tensorflow as tf
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
-from replication import experiments, latent, models, paths, records
+from replication import paths
 from replication.config import RunConfig
+from replication.model import latent, networks
+from replication.paper import experiments
+from replication.runs import records
 
 
 @pytest.fixture
-def params() -> models.Params:
+def params() -> networks.Params:
     config = RunConfig(dataset="digits", algorithm="aevb", n_latent=2, n_hidden=8, samples_total=1)
-    return models.init_params(config.replace(initialisation="fan_in"), tf.constant(0, tf.int64))
+    return networks.init_params(config.replace(initialisation="fan_in"), tf.constant(0, tf.int64))
 
 
-def recorded(run: RunConfig) -> models.Params:
-    return models.from_arrays(records.load_weights(run, paths.runs("paper")))
+def recorded(run: RunConfig) -> networks.Params:
+    return networks.from_arrays(records.load_weights(run, paths.runs("paper")))
 
 
 def test_the_unit_square_is_linear_in_the_prior_s_cdf():
@@ -30,7 +33,7 @@ def test_the_unit_square_is_linear_in_the_prior_s_cdf():
 
 def test_a_manifold_needs_two_latent_dimensions(params):
     assert latent.manifold(params, 3).shape == (9, 64)
-    decoder = params.decoder._replace(hidden=models.Dense(tf.zeros([3, 8]), tf.zeros(8)))
+    decoder = params.decoder._replace(hidden=networks.Dense(tf.zeros([3, 8]), tf.zeros(8)))
     with pytest.raises(latent.LatentError, match="this model has 3: choose n_latent = 2"):
         latent.manifold(params._replace(decoder=decoder), 3)
 
@@ -45,7 +48,7 @@ def test_an_interpolation_starts_and_ends_at_the_reconstructions(params):
 def test_kl_per_dimension_sums_to_the_kl_of_the_bound(params):
     # Fails if the KL is that of another distribution, or a sum over datapoints instead of their mean.
     x = np.random.default_rng(0).random((50, 64), dtype=np.float32)
-    whole = models.encode(params.encoder, x).kl_divergence(models.prior(2)).numpy().mean()
+    whole = networks.encode(params.encoder, x).kl_divergence(networks.prior(2)).numpy().mean()
     assert latent.kl_per_dimension(params.encoder, tf.constant(x)).sum() == pytest.approx(whole, rel=1e-5)
 
 

@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 from sklearn.decomposition import PCA
 
-from replication import draws, hmc
-from replication import marginal_likelihood as ml
+from replication import draws
+from replication.model import hmc
+from replication.model import marginal_likelihood as ml
 
 N, D = 60, 10
 

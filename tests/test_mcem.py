@@ -7,7 +7,7 @@ import tensorflow as tf
 from replication import algorithms, data
 from replication.algorithms import mcem
 from replication.config import ConfigError, RunConfig
-from replication.models import decode
+from replication.model.networks import decode
 
 SEED = tf.constant(0, tf.int64)
 

@@ -7,7 +7,7 @@ import pytest
 
 matplotlib.use("agg")
 
-from replication import pictures
+from replication.plots import pictures
 
 
 @pytest.fixture

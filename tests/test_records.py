@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from replication import checkpoints, paths, records, training
+from replication import paths
 from replication.errors import RecordError
 from replication.files import write_atomically
+from replication.runs import checkpoints, records, training
+from replication.runs.load_or_train import load_or_train
 
 ROWS = [
     {"samples_evaluated": n, "split": split, "bound": -100.0 - n, "bound_se": 0.25, "reconstruction": -90.0 - n,
@@ -95,7 +97,7 @@ def test_disk_that_fills_up_during_a_run_keeps_the_last_checkpoint(tiny, tmp_pat
     training.train(tiny, tmp_path)
     good = checkpoints.path(tiny).read_bytes()
     script = (
-        "import resource, sys; from pathlib import Path; from replication import training; "
+        "import resource, sys; from pathlib import Path; from replication.runs import training; "
         "from replication.config import RunConfig; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
         "training.train(RunConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]))"
     )
@@ -112,14 +114,14 @@ def test_recorded_only_turns_a_missing_record_into_an_error(tiny, tmp_path, monk
     monkeypatch.setattr(paths, "runs", lambda profile: tmp_path)
     monkeypatch.setenv("REPLICATION_RECORDED_ONLY", "1")
     with pytest.raises(RecordError, match=f"{tiny.run_id}(.|\n)*replication train --profile paper"):
-        records.load_or_train([tiny], "paper")
+        load_or_train([tiny], "paper")
 
 
 def test_missing_runs_are_trained_side_by_side(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "runs", lambda profile: tmp_path)
     monkeypatch.delenv("REPLICATION_RECORDED_ONLY", raising=False)
     configs = [tiny, tiny.replace(algorithm="wake_sleep")]
-    found = records.load_or_train(configs, "smoke")
+    found = load_or_train(configs, "smoke")
     assert [record.config for record in found] == configs
     curves = records.curves(found)
     assert set(curves["algorithm"]) == {"aevb", "wake_sleep"} and set(curves["split"]) == {"train", "test"}
@@ -127,7 +129,7 @@ def test_missing_runs_are_trained_side_by_side(tiny, tmp_path, monkeypatch):
 
 def test_one_failing_run_leaves_the_others_alone(tiny, tmp_path):
     from replication.errors import ReplicationError
-    from replication.parallel import train_all
+    from replication.runs.parallel import train_all
 
     diverging = tiny.replace(learning_rate=1e30)
     with pytest.raises(ReplicationError, match=r"1 of 2 runs failed(.|\n)*not finite"):

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication import paths, reference
+from replication import paths
+from replication.paper import reference
 
 
 def test_all_48_curves_are_there():

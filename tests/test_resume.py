@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from replication import checkpoints, training
 from replication.config import RunConfig
+from replication.runs import checkpoints, training
 
 RUN = """
 import sys
 from pathlib import Path
-from replication import training
+from replication.runs import training
 from replication.config import RunConfig
 training.CHUNK_SECONDS = 0.02
 training.train(RunConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]), checkpoint_seconds=0)
@@ -84,7 +84,7 @@ def _last_mark(folder: Path, config: RunConfig) -> int:
 def test_workers_end_with_the_process_that_started_them(tiny, tmp_path):
     # Orphans would go on computing for hours, unseen.
     script = (
-        "import sys; from pathlib import Path; from replication.parallel import train_all; "
+        "import sys; from pathlib import Path; from replication.runs.parallel import train_all; "
         "from replication.config import RunConfig\n"
         "if __name__ == '__main__': train_all([RunConfig.model_validate_json(sys.argv[1])], Path(sys.argv[2]))"
     )

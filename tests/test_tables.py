@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from replication import paths, tables
+from replication import paths
 from replication.errors import RecordError
+from replication.runs import tables
 
 
 @pytest.fixture

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from replication import checkpoints, data, records, training
+from replication import data
 from replication.errors import DivergedError, RecordError
-from replication.estimators import sgvb_b
-from replication.marks import marks
+from replication.model.estimators import sgvb_b
+from replication.runs import checkpoints, records, training
+from replication.runs.evaluation import evaluation_points
 
 
 def test_marks_are_log_spaced_and_end_with_the_run():
-    assert marks("bound", 4000) == [4000]
-    assert marks("bound", 300_000) == [100_000, 125_000, 160_000, 200_000, 250_000, 300_000]
-    grid = marks("bound", 10**8)
+    assert evaluation_points("bound", 4000) == [4000]
+    assert evaluation_points("bound", 300_000) == [100_000, 125_000, 160_000, 200_000, 250_000, 300_000]
+    grid = evaluation_points("bound", 10**8)
     assert {10**5, 10**6, 3 * 10**6, 10**7, 6 * 10**7, 10**8} <= set(grid)
     for decade in (10**5, 10**6, 10**7):
         assert sum(decade <= mark < 10 * decade for mark in grid) >= 8
@@ -21,10 +22,10 @@ def test_marks_are_log_spaced_and_end_with_the_run():
 
 
 def test_marks_of_the_marginal_likelihood_cover_the_papers_axis():
-    grid = marks("log_px", 6 * 10**7)
+    grid = evaluation_points("log_px", 6 * 10**7)
     assert len(grid) >= 25 and grid == sorted(set(grid))
     assert {million * 10**6 for million in (1, 5, 10, 20, 40, 60)} <= set(grid)
-    assert marks("log_px", 500_000) == [100_000, 250_000, 500_000]
+    assert evaluation_points("log_px", 500_000) == [100_000, 250_000, 500_000]
 
 
 def test_binarised_targets_are_drawn_anew_for_every_minibatch_around_the_grey_values(tiny):

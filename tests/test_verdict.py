@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication import reference, verdict
+from replication.paper import reference, verdict
 
 
 def curves_of(bound: float, samples: int = 1_000_000, **changes) -> pd.DataFrame:

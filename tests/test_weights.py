@@ -5,15 +5,18 @@ import io
 import numpy as np
 import pytest
 
-from replication import data, evaluation, experiments, models, paths, records, training
+from replication import data, paths
 from replication.config import RunConfig
 from replication.errors import RecordError
+from replication.model import networks
+from replication.paper import experiments
+from replication.runs import evaluation, records, training
 
 SHIPPED = experiments.decoded(experiments.settings("paper"))
 
 
 @pytest.fixture
-def trained(tiny, tmp_path) -> tuple[RunConfig, models.Params]:
+def trained(tiny, tmp_path) -> tuple[RunConfig, networks.Params]:
     training.train(tiny, tmp_path)
     return tiny, tmp_path
 
@@ -21,7 +24,7 @@ def trained(tiny, tmp_path) -> tuple[RunConfig, models.Params]:
 def test_weights_come_back_as_they_were(trained):
     # Fails if a layer is stored under another's name: the bound would be another model's.
     config, folder = trained
-    params = models.from_arrays(records.load_weights(config, folder))
+    params = networks.from_arrays(records.load_weights(config, folder))
     x = data.load("digits").x_test
     bound = evaluation.bound(config, params, x, np.array([0, 0], np.int64))
     on_test = records.load(config, folder).curve.query("split == 'test'").iloc[-1]
@@ -57,7 +60,7 @@ def test_weights_of_another_configuration_are_refused(trained):
 def test_shipped_weights_give_the_recorded_bound(config, load_or_skip):
     # Fails if half precision costs more than the standard error, or if weights and curve are of different marks.
     record = records.load(config, paths.runs("paper"))
-    params = models.from_arrays(records.load_weights(config, paths.runs("paper")))
+    params = networks.from_arrays(records.load_weights(config, paths.runs("paper")))
     bound = evaluation.bound(config, params, load_or_skip(config.dataset).x_test, np.array([0, 1], np.int64))
     on_test = record.curve[record.curve["split"] == "test"].iloc[-1]
     assert record.samples_evaluated >= 10_000_000

@@ -12,7 +12,7 @@ import tensorflow as tf
 from replication import draws
 from replication.algorithms.base import State, adagrad_ascent, init, log_prior_of_minibatch
 from replication.config import RunConfig
-from replication.estimators import ESTIMATORS, Bound
+from replication.model.estimators import ESTIMATORS, Bound
 
 __all__ = ["init", "step"]
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from replication.config import RunConfig
-from replication.models import Params, init_params, log_weight_prior
+from replication.model.networks import Params, init_params, log_weight_prior
 
 ADAGRAD_EPSILON = 1e-8  # under the root, as in the authors' code
 

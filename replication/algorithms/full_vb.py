@@ -16,10 +16,11 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from replication import draws, models
+from replication import draws
 from replication.algorithms.base import State, adagrad_ascent, start
 from replication.config import RunConfig
-from replication.models import BernoulliDecoder, Dense, Encoder, GaussianDecoder
+from replication.model import networks
+from replication.model.networks import BernoulliDecoder, Dense, Encoder, GaussianDecoder
 
 Decoder = BernoulliDecoder | GaussianDecoder
 INITIAL_LOG_VAR = -6.0  # s.d. 0.05: the likelihood decides early, the KL widens what the data leave open
@@ -59,7 +60,7 @@ class FullBound(NamedTuple):
 
 def init(config: RunConfig, seed: tf.Tensor) -> State:
     """The initial weights as means, with a small variance."""
-    initial = models.init_params(config, seed)
+    initial = networks.init_params(config, seed)
     log_var = tf.nest.map_structure(lambda w: tf.fill(w.shape, INITIAL_LOG_VAR), initial.decoder)
     return start(Params(initial.encoder, Posterior(initial.decoder, log_var)))
 
@@ -80,11 +81,11 @@ def bound(
     params: Params, x: tf.Tensor, eps: tf.Tensor, zeta_seed: tf.Tensor, n_train: int, weight_noise: str = "shared"
 ) -> FullBound:
     """An unbiased estimate of the bound per datapoint; x [M, D], eps [L, M, n_latent] standard normal."""
-    q_z_given_x = models.encode(params.encoder, x)
+    q_z_given_x = networks.encode(params.encoder, x)
     z = q_z_given_x.mean() + q_z_given_x.stddev() * eps
     decode = {"shared": _decode_shared, "local": _decode_local}[weight_noise]
     log_px_given_z = tf.reduce_mean(decode(params.decoder, z, zeta_seed).log_prob(x), axis=0)
-    kl = tfp.distributions.kl_divergence(q_z_given_x, models.prior(eps.shape[-1]))
+    kl = tfp.distributions.kl_divergence(q_z_given_x, networks.prior(eps.shape[-1]))
     kl_weights = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(kl_per_weight(params.decoder))]) / n_train
     return FullBound(log_px_given_z, kl, tf.fill(tf.shape(kl), kl_weights))
 
@@ -102,11 +103,11 @@ def kl_per_weight(posterior: Posterior) -> Decoder:
     return tf.nest.map_structure(lambda m, v: (m**2 + tf.exp(v) - 1 - v) / 2, posterior.mean, posterior.log_var)
 
 
-def _decode_shared(posterior: Posterior, z: tf.Tensor, zeta_seed: tf.Tensor) -> models.tfd.Distribution:
-    return models.decode(sample_weights(posterior, zeta_seed), z)
+def _decode_shared(posterior: Posterior, z: tf.Tensor, zeta_seed: tf.Tensor) -> networks.tfd.Distribution:
+    return networks.decode(sample_weights(posterior, zeta_seed), z)
 
 
-def _decode_local(posterior: Posterior, z: tf.Tensor, zeta_seed: tf.Tensor) -> models.tfd.Distribution:
+def _decode_local(posterior: Posterior, z: tf.Tensor, zeta_seed: tf.Tensor) -> networks.tfd.Distribution:
     """p(x|z, theta) with theta drawn anew for every datapoint, through the units' inputs."""
     mean, log_var = posterior
 
@@ -114,7 +115,7 @@ def _decode_local(posterior: Posterior, z: tf.Tensor, zeta_seed: tf.Tensor) -> m
         return noisy_dense(mean[layer], log_var[layer], inputs, zeta_seed + tf.constant([0, layer << 32], tf.int64))
 
     h = tf.tanh(noisy(0, z))
-    return models.likelihood(type(mean), *(noisy(layer, h) for layer in range(1, len(mean))))
+    return networks.likelihood(type(mean), *(noisy(layer, h) for layer in range(1, len(mean))))
 
 
 def noisy_dense(mean: Dense, log_var: Dense, inputs: tf.Tensor, seed_pair: tf.Tensor) -> tf.Tensor:

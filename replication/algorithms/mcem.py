@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from replication import draws, hmc
+from replication import draws
 from replication.algorithms.base import adagrad_ascent, log_prior_of_minibatch
 from replication.config import N_MCEM_UPDATES, RunConfig
-from replication.models import BernoulliDecoder, GaussianDecoder, decode, init_params, log_joint, prior
+from replication.model import hmc
+from replication.model.networks import BernoulliDecoder, GaussianDecoder, decode, init_params, log_joint, prior
 
 N_LEAPFROG = 10
 MAX_CHUNK = 1000  # datapoints at a time: 50,000 would take gigabytes, and a chunk fits the cache

@@ -13,8 +13,8 @@ import tensorflow as tf
 from replication import draws
 from replication.algorithms.base import State, adagrad_ascent, init, log_prior_of_minibatch
 from replication.config import RunConfig
-from replication.estimators import Bound, sgvb_b
-from replication.models import Params, decode, encode, sample_x
+from replication.model.estimators import Bound, sgvb_b
+from replication.model.networks import Params, decode, encode, sample_x
 
 __all__ = ["dream", "init", "step"]
 

@@ -35,8 +35,9 @@ def rates(steps: Callable[[int], None], seconds: float) -> list[float]:
 
 def engine(seconds: float) -> list[float]:
     """This project's compiled loop on one core."""
-    from replication import data, training
+    from replication import data
     from replication.config import RunConfig
+    from replication.runs import training
 
     training.use_one_core()
     config = RunConfig(

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
-from replication.figures import ALGORITHMS, LINE_STYLES, TITLES
-from replication.verdict import scientific
+from replication.paper.verdict import scientific
+from replication.plots.figures import ALGORITHMS, LINE_STYLES, TITLES
 
 BLUE, RED, ORANGE, GREEN = "#0b62a4", "#d1495b", "#e9a23b", "#2e8b57"
 ESTIMATORS = {

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from replication import data, draws, training
-from replication.checkpoints import Run
+from replication import data, draws
 from replication.config import RunConfig
-from replication.estimators import ESTIMATORS
-from replication.models import Params
+from replication.model.estimators import ESTIMATORS
+from replication.model.networks import Params
 from replication.progress import bar
+from replication.runs import training
+from replication.runs.checkpoints import Run
 
 NETWORKS = Params._fields
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from replication.errors import ReplicationError
-from replication.models import Params, decode, encode, prior
+from replication.model.networks import Params, decode, encode, prior
 
 
 class EstimatorError(ReplicationError, ValueError):

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from replication import comparisons, experiments, readings, records, reference
 from replication.config import RunConfig
+from replication.paper import claims, experiments, readings, reference
+from replication.runs import records
 
 
 def run_of(stepsize: float, bound: float, n_latent: int = 3, **facts) -> records.Record:
@@ -20,7 +21,7 @@ def run_of(stepsize: float, bound: float, n_latent: int = 3, **facts) -> records
 )
 def test_the_stepsize_is_the_largest_that_starts_as_well_as_the_best(bounds, chosen):
     runs = [run_of(stepsize, bound) for stepsize, bound in zip((0.01, 0.02, 0.1), bounds, strict=True)]
-    assert comparisons.chosen_stepsizes(runs)["chosen"].item() == chosen
+    assert readings.chosen_learning_rates(runs)["chosen"].item() == chosen
 
 
 def test_by_rule_goes_by_the_first_iterations():
@@ -28,14 +29,14 @@ def test_by_rule_goes_by_the_first_iterations():
     runs = [run_of(0.01, -150), run_of(0.02, -149)]
     ends = [run.curve.assign(samples_evaluated=1e7, bound=bound) for run, bound in zip(runs, (-100, -120), strict=True)]
     runs = [run._replace(curve=pd.concat([run.curve, end])) for run, end in zip(runs, ends, strict=True)]
-    assert [run.config.learning_rate for run in comparisons.by_rule(runs, 200_000)] == [0.02]
-    assert [run.config.learning_rate for run in comparisons.by_rule(runs, 10_000_000)] == [0.01]
+    assert [run.config.learning_rate for run in readings.by_rule(runs, 200_000)] == [0.02]
+    assert [run.config.learning_rate for run in readings.by_rule(runs, 10_000_000)] == [0.01]
 
 
 def test_the_stepsizes_of_figure_2_are_those_that_the_rule_chooses():
     # Fails when a default of experiments.py no longer follows from the recorded first iterations.
     settings = experiments.settings("paper")
-    table = comparisons.chosen_stepsizes(records.existing(readings.stepsizes(settings), "paper"))
+    table = readings.chosen_learning_rates(records.existing(readings.stepsizes(settings), "paper"))
     runs = {*experiments.figure2(settings), *experiments.manifolds(settings)}
     assert table["chosen"].to_dict() == {(c.dataset, c.algorithm, c.n_latent): c.learning_rate for c in runs}
 
@@ -43,7 +44,7 @@ def test_the_stepsizes_of_figure_2_are_those_that_the_rule_chooses():
 def test_the_stepsizes_of_figure_3_are_those_that_the_rule_chooses():
     settings = experiments.settings("paper")
     early = records.existing(readings.stepsizes(settings, figure=3), "paper")
-    table = comparisons.chosen_stepsizes(early, by=["n_train", "algorithm"])
+    table = readings.chosen_learning_rates(early, by=["n_train", "algorithm"])
     assert table["chosen"].to_dict() == {
         (c.n_train, c.algorithm): c.learning_rate for c in experiments.figure3(settings)
     }
@@ -51,11 +52,11 @@ def test_the_stepsizes_of_figure_3_are_those_that_the_rule_chooses():
 
 
 def test_a_latent_variable_that_carries_nothing_is_not_active():
-    use = comparisons.latent_use(
+    use = claims.latent_use(
         [run_of(0.1, 0, kl_per_dimension=[0.001, 3.0, 0.5]), run_of(0.1, 0, 1, kl_per_dimension=[2.0])]
     )
     assert use.query("n_latent == 3")["kl"].tolist() == [3.0, 0.5, 0.001]
-    units = comparisons.active_units(use)
+    units = claims.active_units(use)
     assert units["active"].to_dict() == {1: 1, 3: 2}
     assert units.loc[3, "kl"] == pytest.approx(3.501) and units.loc[3, "kl_of_inactive"] == pytest.approx(0.001)
 
@@ -69,11 +70,11 @@ def test_a_reading_explains_a_curve_that_lies_between_others():
     table = pd.DataFrame(
         [[-150.0, -140, -148, -130, -2, -10], [-147.0, -135, -148, -130, 1, -5]], index=index, columns=columns
     )
-    assert comparisons.explained(table)["between"].to_dict() == {
+    assert readings.explained(table)["between"].to_dict() == {
         (1000, "aevb", "test"): True,
         (1000, "aevb", "train"): False,
     }
-    assert comparisons.closeness(table)["mean"].to_dict() == {
+    assert readings.closeness(table)["mean"].to_dict() == {
         (1000, "paper_sd", 0.02): 6,
         (1000, "paper_sd", 0.1): 3,
     }
@@ -85,7 +86,7 @@ def test_a_stepsize_of_figure_3_is_chosen_by_log_px():
     runs = [run._replace(config=run.config.replace(metric="log_px")) for run in runs]
     curves = [run.curve.assign(log_px=value, log_px_se=1.0) for run, value in zip(runs, (-150, -140), strict=True)]
     runs = [run._replace(curve=curve) for run, curve in zip(runs, curves, strict=True)]
-    table = comparisons.chosen_stepsizes(runs, by=["dataset", "n_train", "algorithm"])
+    table = readings.chosen_learning_rates(runs, by=["dataset", "n_train", "algorithm"])
     assert table.loc[("mnist", 50_000, "aevb"), "chosen"] == 0.1
 
 
@@ -103,14 +104,14 @@ def reading_of(initialisation: str, stepsize: float, bound: float) -> records.Re
 def test_the_favoured_initialisation_is_the_closest_with_its_own_stepsize():
     # fan_in is closest with a stepsize that the rule would not choose: that must not count.
     runs = [reading_of("paper_sd", 0.01, -2), reading_of("fan_in", 0.01, 1), reading_of("fan_in", 0.02, 6)]
-    grid = comparisons.grid(runs)
+    grid = readings.distances(runs)
     assert grid["difference"].round(0).tolist() == [-2, 1, 6] and grid["distance"].round(0).tolist() == [2, 1, 6]
     index = pd.MultiIndex.from_tuples(
         [("mnist", "aevb", 20, "paper_sd"), ("mnist", "aevb", 20, "fan_in")],
         names=["dataset", "algorithm", "n_latent", "initialisation"],
     )
     chosen = pd.DataFrame({"chosen": [0.01, 0.02]}, index=index)
-    table = comparisons.favoured(grid, chosen)
+    table = readings.favoured(grid, chosen)
     assert table.index.tolist() == ["paper_sd", "fan_in"]
     assert table["overall"].tolist() == pytest.approx([1, 3], abs=0.2), "in units of the verdict's 2 nats"
 
@@ -119,7 +120,7 @@ def test_two_readings_stand_at_the_mark_that_both_have_reached():
     # Fails if a longer run were compared at its own end.
     longer = reading_of("paper_sd", 0.01, -2)
     shorter = reading_of("fan_in", 0.01, 1)
-    table = comparisons.two_readings([longer], [shorter._replace(curve=shorter.curve.iloc[:1])])
+    table = readings.two_readings([longer], [shorter._replace(curve=shorter.curve.iloc[:1])])
     row = table.iloc[0]
     assert len(table) == 1 and row["samples_evaluated"] == 5e5
     assert (row["difference"], row["difference_other"]) == (pytest.approx(-2), pytest.approx(1))
@@ -130,24 +131,24 @@ def test_the_cause_of_a_worse_curve_is_a_reading_within_the_tolerance():
     # short run that happens to be closer were preferred to a long one.
     default = [reading_of("paper_sd", 0.01, -6)]
     tried = {
-        name: comparisons.two_readings(default, [reading_of("fan_in", 0.01, difference)])
+        name: readings.two_readings(default, [reading_of("fan_in", 0.01, difference)])
         for name, difference in (("start", 7), ("dreams", -3), ("encoder", 1))
     }
     worse = tried["start"].iloc[:1]
-    assert comparisons.causes(worse, tried)[["reading", "explains"]].to_numpy().tolist() == [["encoder", True]]
+    assert readings.causes(worse, tried)[["reading", "explains"]].to_numpy().tolist() == [["encoder", True]]
     del tried["encoder"]
-    row = comparisons.causes(worse, tried).iloc[0]
+    row = readings.causes(worse, tried).iloc[0]
     assert (row["reading"], row["explains"]) == ("dreams", False)
     assert (row["default"], row["there"]) == (pytest.approx(-6), pytest.approx(-3))
     late, early = reading_of("fan_in", 0.01, 1), reading_of("fan_in", 0.01, 0.5)
     early = early._replace(curve=early.curve.iloc[:1])
-    tried = {name: comparisons.two_readings(default, [run]) for name, run in (("short", early), ("long", late))}
-    assert comparisons.causes(worse, tried)["reading"].item() == "long"
+    tried = {name: readings.two_readings(default, [run]) for name, run in (("short", early), ("long", late))}
+    assert readings.causes(worse, tried)["reading"].item() == "long"
 
 
 def test_the_text_of_two_readings_counts_what_is_within_the_tolerance():
-    table = comparisons.two_readings([reading_of("paper_sd", 0.01, -6)], [reading_of("fan_in", 0.01, 1)])
-    text = comparisons.two_readings_as_text(table, ("ours", "theirs"))
+    table = readings.two_readings([reading_of("paper_sd", 0.01, -6)], [reading_of("fan_in", 0.01, 1)])
+    text = readings.two_readings_as_text(table, ("ours", "theirs"))
     assert "of 1 curves: 0 with ours, 1 with theirs" in text and "-6.0" in text
 
 
@@ -158,5 +159,5 @@ def test_a_run_leaves_the_independent_gaussian_at_its_first_mark_above(last, lea
         {"samples_evaluated": x, "split": "train", "bound": bound} for x, bound in ((100_000, 575), (1_000_000, last))
     ]
     run = records.Record(config, pd.DataFrame(rows), {"independent_gaussian": {"train": 576.0}})
-    row = comparisons.escapes([run]).iloc[0]
+    row = claims.escapes([run]).iloc[0]
     assert row["leaves at"] == leaves and row["above"] == last - 576

@@ -1,19 +1,127 @@
-"""Records beside each other: what a stepsize, a reading or an algorithm changes."""
+"""Other readings of what the paper leaves open, and other seeds: their runs, and what each reading changes."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from replication import verdict
-from replication.records import Record
-from replication.records import curves as curves_of
+from replication.config import RunConfig
+from replication.paper import verdict
+from replication.paper.experiments import Settings, figure2, figure3, manifolds
+from replication.runs.records import Record
+from replication.runs.records import curves as curves_of
 
-RUN = ("dataset", "algorithm", "n_latent")
-ACTIVE = 0.01  # nats: a latent dimension with a smaller KL says nothing of x
+RUN = ("dataset", "algorithm", "n_latent")  # what tells the runs of figure 2 apart
+STEPSIZES = (0.01, 0.02, 0.1)  # the paper's: one of them per run, "based on performance on the training set"
+SLOW = STEPSIZES[:2]  # with which wake-sleep does not diverge
+SAMPLES_STEPSIZE = {2: 200_000, 3: 250_000}  # "in the first few iterations", per figure
+INITIALISATIONS = ("paper_sd", "paper_variance", "fan_in")
+PANELS = {"mnist": 20, "frey_face": 10}  # the latent dimension at which readings and seeds are compared
+SAMPLES_GRID = 500_000
+SAMPLES_LIKELIHOODS = 3_000_000
+SAMPLES_PARTS = 1_000_000
+SAMPLES_FIGURE_3 = 5_000_000  # where the paper's curves are all drawn
+SEEDS = (1, 2)  # beside 0
+# Wake-sleep in the authors' code: its encoder (anglepy, MLBN_Inverse), and 100 updates that only accumulate.
+AUTHORS_WAKE_SLEEP = {"log_var_factor": 0.1, "warm_up_steps": 100}
 
 
-def chosen_stepsizes(records: list[Record], by: Sequence[str] = RUN) -> pd.DataFrame:
+def stepsizes(settings: Settings, figure: int = 2) -> list[RunConfig]:
+    """The first iterations of every run of a figure (figure 4's with those of 2) with each of the paper's stepsizes."""
+    runs = figure3(settings) if figure == 3 else figure2(settings) + manifolds(settings)
+    return [
+        run.replace(learning_rate=stepsize, samples_total=SAMPLES_STEPSIZE[figure])
+        for run in dict.fromkeys(runs)
+        for stepsize in STEPSIZES
+    ]
+
+
+def initialisations(settings: Settings) -> list[RunConfig]:
+    """Initialisation x stepsize: one panel of figure 2 for each dataset, both algorithms."""
+    return [
+        run.replace(initialisation=initialisation, learning_rate=stepsize, samples_total=SAMPLES_GRID)
+        for run in _panels(settings)
+        for initialisation in INITIALISATIONS
+        for stepsize in STEPSIZES
+    ]
+
+
+def likelihoods(settings: Settings) -> list[RunConfig]:
+    """p(x|z) read in two ways: grey values or binarised targets; a variance per pixel or one for all."""
+    other = {"mnist": {"targets": "binarised"}, "frey_face": {"pixel_variance": "shared"}}
+    return [
+        run.replace(samples_total=SAMPLES_LIKELIHOODS, **reading)
+        for run in _panels(settings)
+        if run.algorithm == "aevb"
+        for reading in ({}, other[run.dataset])
+    ]
+
+
+def of_mnist(settings: Settings) -> dict[str, list[RunConfig]]:
+    """Other readings of the runs of figure 2 on MNIST that stay below the paper, by name."""
+    in_code = {f"authors' code, {stepsize}": authors_wake_sleep(settings, "mnist", stepsize) for stepsize in SLOW}
+    starts = {initialisation: other_starts(settings, initialisation) for initialisation in INITIALISATIONS[1:]}
+    return {**in_code, **starts, "mean dreams": mean_dreams(settings)}
+
+
+def other_starts(settings: Settings, initialisation: str) -> list[RunConfig]:
+    """The runs of figure 2 on MNIST that stay below the paper, with another initialisation.
+
+    With the slow stepsizes: the paper's rule chooses between them.
+    """
+    behind = _of(settings, "mnist", "wake_sleep") + [run for run in _of(settings, "mnist", "aevb") if run.n_latent == 3]
+    return [run.replace(learning_rate=stepsize, initialisation=initialisation) for run in behind for stepsize in SLOW]
+
+
+def authors_wake_sleep(settings: Settings, dataset: str, stepsize: float) -> list[RunConfig]:
+    """Wake-sleep of figure 2 as the authors' code has it."""
+    return [run.replace(learning_rate=stepsize, **AUTHORS_WAKE_SLEEP) for run in _of(settings, dataset, "wake_sleep")]
+
+
+def parts_of_authors_wake_sleep(settings: Settings, dataset: str) -> list[RunConfig]:
+    """Wake-sleep with the most latent variables of a dataset: with neither, each and both of AUTHORS_WAKE_SLEEP."""
+    each = [{name: value} for name, value in AUTHORS_WAKE_SLEEP.items()]
+    return [
+        run.replace(learning_rate=stepsize, samples_total=SAMPLES_PARTS, **part)
+        for run in _of(settings, dataset, "wake_sleep")[-1:]
+        for part in ({}, *each, AUTHORS_WAKE_SLEEP)
+        for stepsize in SLOW
+    ]
+
+
+def mean_dreams(settings: Settings) -> list[RunConfig]:
+    """Wake-sleep on MNIST whose encoder sleeps on the mean of p(x|z), grey as the data are."""
+    return [run.replace(dreams="mean") for run in _of(settings, "mnist", "wake_sleep")]
+
+
+def shared_variance(settings: Settings) -> list[RunConfig]:
+    """AEVB on Frey Face with one variance for all pixels."""
+    return [run.replace(pixel_variance="shared") for run in _of(settings, "frey_face", "aevb")]
+
+
+def figure3_readings(settings: Settings) -> list[RunConfig]:
+    """The runs of figure 3 with the other stepsizes, and with the initialisation of the authors' code."""
+    runs = figure3(settings)
+    readings = [{"learning_rate": stepsize} for stepsize in STEPSIZES]
+    readings.append({"learning_rate": 0.02, "initialisation": "fan_in"})
+    others = (run.replace(samples_total=SAMPLES_FIGURE_3, **reading) for reading in readings for run in runs)
+    return [other for other in others if other.run_id not in {run.run_id for run in runs}]
+
+
+def seeds(settings: Settings) -> list[RunConfig]:
+    """One panel of figure 2 for each dataset, both algorithms, with the other seeds."""
+    return [run.replace(seed=seed) for run in _panels(settings) for seed in SEEDS]
+
+
+def _panels(settings: Settings) -> list[RunConfig]:
+    return [run for run in figure2(settings) if PANELS.get(run.dataset) == run.n_latent]
+
+
+def _of(settings: Settings, dataset: str, algorithm: str) -> list[RunConfig]:
+    return [run for run in figure2(settings) if (run.dataset, run.algorithm) == (dataset, algorithm)]
+
+
+def chosen_learning_rates(records: list[Record], by: Sequence[str] = RUN) -> pd.DataFrame:
     """Per run: its curve on train [nats] after the first iterations with each stepsize, and the stepsize to choose.
 
     The paper chose by "performance on the training set in the first few iterations". Here: the largest stepsize whose
@@ -39,7 +147,7 @@ def until(records: list[Record], samples: int) -> list[Record]:
 
 def by_rule(records: list[Record], samples: int) -> list[Record]:
     """Those of the records whose stepsize the paper's rule chooses, after so many training samples."""
-    chosen = chosen_stepsizes(until(records, samples))["chosen"]
+    chosen = chosen_learning_rates(until(records, samples))["chosen"]
     return [
         record
         for record in records
@@ -47,65 +155,7 @@ def by_rule(records: list[Record], samples: int) -> list[Record]:
     ]
 
 
-def latent_use(records: list[Record]) -> pd.DataFrame:
-    """KL(q(z_j|x) || p(z_j)) per latent dimension j, the most used first, mean over the test set [nats]."""
-    kls = {record.config.n_latent: sorted(record.facts["kl_per_dimension"], reverse=True) for record in records}
-    rows = [(n_latent, rank, kl) for n_latent, kl_ in sorted(kls.items()) for rank, kl in enumerate(kl_, start=1)]
-    return pd.DataFrame(rows, columns=["n_latent", "rank", "kl"])
-
-
-def active_units(use: pd.DataFrame) -> pd.DataFrame:
-    """How many latent dimensions carry more than ACTIVE nats, per model, and the KL of all and of the others."""
-    is_active = use["kl"] > ACTIVE
-    groups = use.assign(active=is_active, unused=use["kl"].where(~is_active, 0)).groupby("n_latent")
-    return groups.agg(active=("active", "sum"), kl=("kl", "sum"), kl_of_inactive=("unused", "sum"))
-
-
-def last_marks(curves: pd.DataFrame) -> pd.DataFrame:
-    """The rows of every run's last mark."""
-    run = ["dataset", "algorithm", "n_latent", "n_train", "seed"]
-    return curves[curves["samples_evaluated"] == curves.groupby(run)["samples_evaluated"].transform("max")]
-
-
-def lost_after_best(curves: pd.DataFrame) -> pd.DataFrame:
-    """The best value on test along each run of full VB or MAP, where it was, and what the run lost after it [nats]."""
-    test = _without_weights(curves[curves["split"] == "test"]).sort_values("samples_evaluated")
-    runs = test.groupby(["n_latent", "n_train", "algorithm"])
-    best = test.loc[runs["value"].idxmax()].set_index(["n_latent", "n_train", "algorithm"]).sort_index()
-    table = best[["value", "samples_evaluated"]].rename(columns={"value": "best", "samples_evaluated": "at"})
-    return table.assign(lost=table["best"] - runs["value"].last())
-
-
-def _without_weights(curves: pd.DataFrame) -> pd.DataFrame:
-    """With a column `value`: the bound without the weights' KL; for full VB the weights are sampled."""
-    return curves.assign(value=curves["bound"].where(curves["algorithm"] == "aevb", curves.get("bound_sampled")))
-
-
-def full_vb(last: pd.DataFrame) -> pd.DataFrame:
-    """Full VB beside MAP per number of latent variables and N: the bound without the weights' KL, and its gap.
-
-    `last` has the last mark of every run; for full VB the weights are sampled. All in nats.
-    """
-    table = _without_weights(last).pivot(index=["n_latent", "n_train", "algorithm"], columns="split", values="value")
-    table["gap"] = table["train"] - table["test"]
-    return table.unstack("algorithm").rename(columns={"aevb": "MAP", "full_vb": "full VB"})
-
-
-def full_vb_in_words(table: pd.DataFrame) -> str:
-    """What full VB buys and costs, one line per number of latent variables and N, from the table of `full_vb`."""
-    lines = []
-    for (n_latent, n_train), row in table.iterrows():
-        test, gap = (row[column, "full VB"] - row[column, "MAP"] for column in ("test", "gap"))
-        verb = "gains" if test > 0 else "loses"
-        change = "narrower" if gap < 0 else "wider"
-        lines.append(
-            f"Nz = {n_latent}, N = {n_train}: full VB {verb} {abs(test):.1f} nats on test; "
-            f"its gap between train and test is {abs(gap):.1f} nats {change}."
-        )
-    return "\n".join(lines)
-
-
-def readings(records: list[Record], millions: float) -> pd.DataFrame:
+def figure3_table(records: list[Record], millions: float) -> pd.DataFrame:
     """log p(x) after so many samples under different stepsizes and initialisations, beside the paper's [nats]."""
     tables = [
         verdict.marginal_likelihoods(curves_of([record]), (millions,)).assign(
@@ -130,14 +180,7 @@ def closeness(readings: pd.DataFrame) -> pd.DataFrame:
     return distance.agg(["mean", "max", "count"])
 
 
-def cross_check(curves: pd.DataFrame) -> pd.DataFrame:
-    """At the last mark of every run: appendix D minus importance sampling over the same datapoints, in nats."""
-    last = curves.groupby(["n_train", "algorithm"])["samples_evaluated"].transform("max")
-    columns = ["difference", "difference_se", "acceptance", "ess_hmc", "ess_importance", "n_unreliable"]
-    return curves[curves["samples_evaluated"] == last].set_index(["n_train", "algorithm", "split"])[columns]
-
-
-def grid(records: list[Record], settings: Sequence[str] = ("initialisation",)) -> pd.DataFrame:
+def distances(records: list[Record], settings: Sequence[str] = ("initialisation",)) -> pd.DataFrame:
     """The last bound on test under each stepsize and choice of `settings`, beside the paper's [nats].
 
     `distance` is the mean absolute difference to the paper's curves over all marks that they draw, train and test.
@@ -208,18 +251,3 @@ def causes(worse: pd.DataFrame, tried: Mapping[str, pd.DataFrame]) -> pd.DataFra
     found["mark"] = found["samples_evaluated"].where(found["explains"], 0)
     first = found.sort_values(["mark", "distance"], ascending=[False, True]).drop_duplicates(keys)
     return worse[keys].merge(first[[*keys, "samples_evaluated", "default", "reading", "there", "explains"]], how="left")
-
-
-def escapes(records: list[Record]) -> pd.DataFrame:
-    """When a run on a Gaussian likelihood leaves the best independent Gaussian: samples at the first mark above it.
-
-    Above means on train and by more than a tolerance of the verdict; `above` is by how much at the end [nats].
-    """
-    rows = []
-    for record in records:
-        on_train = record.curve[record.curve["split"] == "train"]
-        above = on_train["bound"] - record.facts["independent_gaussian"]["train"]
-        left = on_train["samples_evaluated"][above > verdict.tolerance(2, record.config.dataset)]
-        end = on_train["samples_evaluated"].iloc[-1]
-        rows.append([record.config.n_latent, end, left.min() if len(left) else "", round(above.iloc[-1], 1)])
-    return pd.DataFrame(rows, columns=["n_latent", "trained to", "leaves at", "above"])

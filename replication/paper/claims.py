@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from replication.records import Record
+from replication.paper import verdict
+from replication.runs.records import Record
 
 COLUMNS = ["claim", "panel", "split", "samples_evaluated", "ours", "paper", "holds"]
 NAMES = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits"}
@@ -20,6 +21,7 @@ ORDERINGS = {  # of the paper's figure 3: (above, below) per number of training 
     1000: (("aevb", "wake_sleep"), ("mcem", "wake_sleep")),
     50_000: (("aevb", "wake_sleep"), ("wake_sleep", "mcem")),
 }
+ACTIVE = 0.01  # nats: a latent dimension with a smaller KL says nothing of x
 COLLAPSED = 4.0  # nats from the best independent Gaussian within which a model has learned nothing else
 
 
@@ -136,3 +138,32 @@ def _first_reached(curves: pd.DataFrame) -> float:
         return np.inf
     i = reached[0]
     return 10 ** (x[i] if i == 0 else np.interp(target, y[i - 1 : i + 1], x[i - 1 : i + 1]))
+
+
+def latent_use(records: list[Record]) -> pd.DataFrame:
+    """KL(q(z_j|x) || p(z_j)) per latent dimension j, the most used first, mean over the test set [nats]."""
+    kls = {record.config.n_latent: sorted(record.facts["kl_per_dimension"], reverse=True) for record in records}
+    rows = [(n_latent, rank, kl) for n_latent, kl_ in sorted(kls.items()) for rank, kl in enumerate(kl_, start=1)]
+    return pd.DataFrame(rows, columns=["n_latent", "rank", "kl"])
+
+
+def active_units(use: pd.DataFrame) -> pd.DataFrame:
+    """How many latent dimensions carry more than ACTIVE nats, per model, and the KL of all and of the others."""
+    is_active = use["kl"] > ACTIVE
+    groups = use.assign(active=is_active, unused=use["kl"].where(~is_active, 0)).groupby("n_latent")
+    return groups.agg(active=("active", "sum"), kl=("kl", "sum"), kl_of_inactive=("unused", "sum"))
+
+
+def escapes(records: list[Record]) -> pd.DataFrame:
+    """When a run on a Gaussian likelihood leaves the best independent Gaussian: samples at the first mark above it.
+
+    Above means on train and by more than a tolerance of the verdict; `above` is by how much at the end [nats].
+    """
+    rows = []
+    for record in records:
+        on_train = record.curve[record.curve["split"] == "train"]
+        above = on_train["bound"] - record.facts["independent_gaussian"]["train"]
+        left = on_train["samples_evaluated"][above > verdict.tolerance(2, record.config.dataset)]
+        end = on_train["samples_evaluated"].iloc[-1]
+        rows.append([record.config.n_latent, end, left.min() if len(left) else "", round(above.iloc[-1], 1)])
+    return pd.DataFrame(rows, columns=["n_latent", "trained to", "leaves at", "above"])

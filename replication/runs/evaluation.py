@@ -5,17 +5,38 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from replication import draws, models
-from replication import marginal_likelihood as ml
+from replication import draws
 from replication.algorithms import full_vb
 from replication.config import RunConfig
 from replication.data import Dataset
-from replication.estimators import Bound, sgvb_b
+from replication.model import marginal_likelihood as ml
+from replication.model import networks
+from replication.model.estimators import Bound, sgvb_b
 
 N_WEIGHT_SAMPLES = 10
 PRUNED = 0.05  # nats: a weight with a smaller KL has learned nothing
 # The paper's sizes where it gives them: the first 1000 datapoints of either split for log p(x).
 MAX_DATAPOINTS = {"bound": {"train": 10_000, "test": None}, "log_px": {"train": 1000, "test": 1000}}
+
+
+FIRST_POINT = 100_000
+PREFERRED = (1, 1.25, 1.6, 2, 2.5, 3, 4, 5, 6, 8)
+EARLY, EVERY = (100_000, 250_000, 500_000, 1_000_000), 2_500_000
+
+
+def evaluation_points(metric: str, samples_total: int) -> list[int]:
+    """Where along a run its curve is evaluated, in training samples; every run is also evaluated at its end.
+
+    For the bound 10 points per decade from 1e5, since figure 2 has a logarithmic axis.
+
+    For log p(x), which costs more and stands on a linear axis in figure 3, every 2.5 million after a few early ones.
+    """
+    if metric == "bound":
+        n_decades = len(str(samples_total // FIRST_POINT))
+        grid = [round(FIRST_POINT * p * 10**decade) for decade in range(n_decades) for p in PREFERRED]
+    else:
+        grid = [*EARLY, *range(EVERY, samples_total, EVERY)]
+    return [point for point in grid if point < samples_total] + [samples_total]
 
 
 def datapoints(config: RunConfig, dataset: Dataset) -> dict[str, tf.Tensor]:
@@ -34,7 +55,7 @@ def evaluate(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.
     return kind(config, params, x, seed_pair)
 
 
-def bound(config: RunConfig, params: models.Params, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
+def bound(config: RunConfig, params: networks.Params, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
     """The lower bound with its standard error over datapoints, and its parts; one sample of z per datapoint."""
     terms = _bound(params, x, config.n_latent, seed_pair)
     return {
@@ -52,7 +73,7 @@ def full_bound(config: RunConfig, params: full_vb.Params, x: tf.Tensor, seed_pai
     eps_seeds = [seed_pair + tf.constant([0, i << 32], tf.int64) for i in range(N_WEIGHT_SAMPLES)]
     many = [_full_bound(params, x, config.n_latent, config.n_train, eps_seed) for eps_seed in eps_seeds]
     terms = full_vb.FullBound(*(tf.reduce_mean(term, axis=0) for term in zip(*many, strict=True)))
-    at_mean = _bound(models.Params(params.encoder, params.decoder.mean), x, config.n_latent, seed_pair)
+    at_mean = _bound(networks.Params(params.encoder, params.decoder.mean), x, config.n_latent, seed_pair)
     kl_per_weight = tf.nest.flatten(full_vb.kl_per_weight(params.decoder))
     return {
         **_mean_and_se("bound", terms.elbo),
@@ -73,10 +94,10 @@ def log_px(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Te
     args = (params.decoder, x)
     encoder = _encoder_proposals(params, x)
     guess = encoder[0][0] if encoder else None
-    start = ml.chain_start(models.log_joint, args, config.n_latent, seed_pair, guess)
-    chains, ess = ml.sample_posterior(models.log_joint, args, start, seed_pair)
+    start = ml.chain_start(networks.log_joint, args, config.n_latent, seed_pair, guess)
+    chains, ess = ml.sample_posterior(networks.log_joint, args, start, seed_pair)
     paper = ml.hmc_density_estimator(chains, ess.numpy())
-    check = ml.importance_sampling(models.log_joint, args, [ml.gaussian_proposal(chains), *encoder], seed_pair)
+    check = ml.importance_sampling(networks.log_joint, args, [ml.gaussian_proposal(chains), *encoder], seed_pair)
     return {
         **_mean_and_se("log_px", paper.log_px),
         **_mean_and_se("log_px_importance", check.log_px),
@@ -89,7 +110,7 @@ def log_px(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Te
 
 
 @tf.function(jit_compile=True)
-def _bound(params: models.Params, x: tf.Tensor, n_latent: int, seed_pair: tf.Tensor) -> Bound:
+def _bound(params: networks.Params, x: tf.Tensor, n_latent: int, seed_pair: tf.Tensor) -> Bound:
     return sgvb_b(params, x, draws.normal(seed_pair, [1, x.shape[0], n_latent]))
 
 
@@ -102,7 +123,7 @@ def _encoder_proposals(params: NamedTuple, x: tf.Tensor) -> list[ml.Proposal]:
     """q(z|x) as a proposal where the model has an encoder; Monte Carlo EM has none."""
     if not hasattr(params, "encoder"):
         return []
-    q_z_given_x = models.encode(params.encoder, x)
+    q_z_given_x = networks.encode(params.encoder, x)
     return [(q_z_given_x.mean().numpy(), tf.linalg.diag(q_z_given_x.stddev()).numpy())]
 
 

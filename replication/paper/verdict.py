@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication import reference
+from replication.paper import reference
 
 PANELS = {  # what tells the curves of a figure apart, and the column that it shows
     2: (["dataset", "n_latent", "algorithm", "split"], "bound"),

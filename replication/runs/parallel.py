@@ -43,7 +43,7 @@ def _die_with_parent() -> None:
 
 def _train_one(config: RunConfig, folder: Path, reports: Queue) -> None:
     with _quiet():
-        from replication import training  # imports TensorFlow, in the worker only
+        from replication.runs import training  # imports TensorFlow, in the worker only
 
         training.use_one_core()
     training.train(config, folder, lambda samples, bound: reports.put((config.run_id, samples, bound)))

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from replication import claims, comparisons, experiments, paths, readings, records, verdict
+from replication import paths
 from replication.config import RunConfig
 from replication.errors import ReplicationError
+from replication.paper import claims, experiments, readings, verdict
+from replication.runs import records
 
 README = paths.ROOT / "README.md"
 MARKERS = ("<!-- verdict: written by `python -m replication verdict --readme` -->", "<!-- /verdict -->")
@@ -20,7 +22,7 @@ WORDS = ("reproduced", "better", "worse", "not run")
 class Statement(NamedTuple):
     """What the records at paper scale say: `beside` has the table of `verdict.beside` for figures 2 and 3.
 
-    `tried` has, per other reading of the paper, the table of `comparisons.two_readings` on MNIST.
+    `tried` has, per other reading of the paper, the table of `readings.two_readings` on MNIST.
     """
 
     beside: dict[int, pd.DataFrame]
@@ -41,7 +43,7 @@ class Statement(NamedTuple):
     @property
     def causes(self) -> pd.DataFrame:
         """The reading that explains each curve of figure 2 that is worse."""
-        return comparisons.causes(self.curves[2].query("verdict == 'worse'"), self.tried)
+        return readings.causes(self.curves[2].query("verdict == 'worse'"), self.tried)
 
 
 def load(settings: experiments.Settings) -> Statement:
@@ -77,7 +79,7 @@ def _other_readings(settings: experiments.Settings, figure2: list[records.Record
     ours = [run for run in figure2 if run.config.dataset == "mnist" and run.config.seed == settings.seed]
     found = {name: records.existing(runs, "paper") for name, runs in readings.of_mnist(settings).items()}
     return {
-        name: comparisons.two_readings(ours, comparisons.by_rule(others, readings.SAMPLES_STEPSIZE[2]))
+        name: readings.two_readings(ours, readings.by_rule(others, readings.SAMPLES_STEPSIZE[2]))
         for name, others in found.items()
         if others
     }
@@ -145,7 +147,7 @@ def in_words(causes: pd.DataFrame) -> str:
 
 
 def causes_as_text(causes: pd.DataFrame) -> str:
-    """The table of `comparisons.causes` for reading."""
+    """The table of `readings.causes` for reading."""
     if causes.empty:
         return ""
     at = causes["samples_evaluated"].map(verdict.scientific)

@@ -14,8 +14,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy.special import logsumexp
 
-from replication import draws, hmc
+from replication import draws
 from replication.errors import ReplicationError
+from replication.model import hmc
 
 MAX_LATENT = 5  # the paper: reliable estimates "if the dimensionality of the sampled space is low (less than 5)"
 MIN_SAMPLES = 4

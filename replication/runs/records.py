@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import io
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -126,29 +125,6 @@ def is_complete(config: RunConfig, folder: Path) -> bool:
     return record is not None and record.samples_evaluated >= config.samples_total
 
 
-def load_or_train(configs: list[RunConfig], profile: str) -> list[Record]:
-    """The records of a profile, after training those that are missing, a run per core.
-
-    A record that does not reach `samples_total` yet is taken as it is: `python -m replication train` extends it.
-    Raises RecordError for a missing record where $REPLICATION_RECORDED_ONLY is 1, and where there is nothing to load.
-    """
-    if not configs:
-        raise RecordError("This experiment has no run on the chosen datasets. Choose others: datasets = 'mnist'.")
-    folder = paths.runs(profile)
-    missing = [config for config in configs if load(config, folder) is None]
-    if missing and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
-        raise RecordError(
-            f"REPLICATION_RECORDED_ONLY=1, but these runs have no record in {folder}:\n"
-            + "\n".join(f"  {config.run_id}" for config in missing)
-            + f"\nTrain them with `python -m replication train --profile {profile}`."
-        )
-    if missing:
-        from replication.parallel import train_all  # imports TensorFlow, which a reader of records does not need
-
-        train_all(missing, folder)
-    return [load(config, folder) for config in configs]
-
-
 def existing(configs: Iterable[RunConfig], profile: str) -> list[Record]:
     """The records of a profile that are there, each run once; raises RecordError for a damaged one."""
     found = (load(config, paths.runs(profile)) for config in dict.fromkeys(configs))
@@ -162,6 +138,12 @@ def curves(records: list[Record], *settings: str) -> pd.DataFrame:
         [record.curve.assign(**{name: getattr(record.config, name) for name in identity}) for record in records],
         ignore_index=True,
     )
+
+
+def last_rows(curves: pd.DataFrame) -> pd.DataFrame:
+    """The rows of every run's last mark."""
+    run = ["dataset", "algorithm", "n_latent", "n_train", "seed"]
+    return curves[curves["samples_evaluated"] == curves.groupby(run)["samples_evaluated"].transform("max")]
 
 
 def _pack(config: RunConfig, weights: Mapping[str, np.ndarray]) -> bytes:

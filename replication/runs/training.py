@@ -7,11 +7,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from replication import algorithms, baselines, checkpoints, data, draws, evaluation, latent, models, records
-from replication.checkpoints import Run
+from replication import algorithms, data, draws
 from replication.config import RunConfig
 from replication.errors import DivergedError
-from replication.marks import marks
+from replication.model import baselines, latent, networks
+from replication.runs import checkpoints, evaluation, records
+from replication.runs.checkpoints import Run
 
 CHUNK_SECONDS = 2.0  # the length of one compiled call: how often progress shows and a failure is seen
 CHECKPOINT_SECONDS = 45.0
@@ -32,7 +33,7 @@ def train(
     engine = Engine(config, dataset)
     run = checkpoints.load(config, engine.initial_state) or Run(engine.initial_state)
     saved_at, record = time.monotonic(), None
-    for mark in marks(config.metric, config.samples_total):
+    for mark in evaluation.evaluation_points(config.metric, config.samples_total):
         target = math.ceil(mark / config.samples_per_step)
         while run.step < target:
             run, objective = engine.advance(run, target)
@@ -139,7 +140,7 @@ def _is_evaluated(config: RunConfig, run: Run) -> bool:
 
 def _record(config: RunConfig, dataset: data.Dataset, run: Run, folder: Path) -> records.Record:
     return records.save(
-        config, run.rows, _facts(config, dataset, run), folder, weights=models.to_arrays(run.state.params)
+        config, run.rows, _facts(config, dataset, run), folder, weights=networks.to_arrays(run.state.params)
     )
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import norm
 
-from replication import draws, models
+from replication import draws
 from replication.errors import ReplicationError
-from replication.models import Encoder, Params
+from replication.model import networks
+from replication.model.networks import Encoder, Params
 
 
 class LatentError(ReplicationError, ValueError):
@@ -42,12 +43,12 @@ def n_latent_of(params: Params) -> int:
 
 def decoder_mean(params: Params, z: np.ndarray) -> np.ndarray:
     """The mean of p(x|z) [..., D]; z [..., n_latent]."""
-    return models.decode(params.decoder, tf.constant(z, tf.float32)).mean().numpy()
+    return networks.decode(params.decoder, tf.constant(z, tf.float32)).mean().numpy()
 
 
 def encoder_mean(params: Params, x: np.ndarray) -> np.ndarray:
     """The mean of q(z|x) [..., n_latent]; x [..., D]."""
-    return models.encode(params.encoder, tf.constant(x, tf.float32)).mean().numpy()
+    return networks.encode(params.encoder, tf.constant(x, tf.float32)).mean().numpy()
 
 
 def random_samples(params: Params, n: int, seed: int) -> np.ndarray:
@@ -64,6 +65,6 @@ def interpolation(params: Params, x_from: np.ndarray, x_to: np.ndarray, n: int) 
 
 def kl_per_dimension(encoder: Encoder, x: tf.Tensor) -> np.ndarray:
     """The mean over x [N, D] of KL(q(z_j|x) || p(z_j)) for each latent dimension j (appendix B), in nats."""
-    q = models.encode(encoder, x)
+    q = networks.encode(encoder, x)
     mean, variance = q.mean(), q.variance()
     return tf.reduce_mean(mean**2 + variance - 1 - tf.math.log(variance), axis=0).numpy() / 2

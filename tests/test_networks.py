@@ -6,11 +6,12 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from replication import draws, models
+from replication import draws
 from replication.config import RunConfig
+from replication.model import networks
 
 
-def params_of(dataset: str, initialisation: str = "fan_in", n_latent: int = 3) -> models.Params:
+def params_of(dataset: str, initialisation: str = "fan_in", n_latent: int = 3) -> networks.Params:
     config = RunConfig(
         dataset=dataset,
         algorithm="aevb",
@@ -19,10 +20,10 @@ def params_of(dataset: str, initialisation: str = "fan_in", n_latent: int = 3) -
         samples_total=1,
         initialisation=initialisation,
     )
-    return models.init_params(config, tf.constant(1, tf.int64))
+    return networks.init_params(config, tf.constant(1, tf.int64))
 
 
-def numpy_layer(layer: models.Dense, x: np.ndarray) -> np.ndarray:
+def numpy_layer(layer: networks.Dense, x: np.ndarray) -> np.ndarray:
     return x @ layer.w.numpy().astype(float) + layer.b.numpy()
 
 
@@ -30,7 +31,7 @@ def test_encoder_is_a_diagonal_gaussian():
     # Fails if sigma were read as a variance, or a layer were left out.
     encoder = params_of("digits", "paper_variance").encoder
     x = np.random.default_rng(0).random((5, 64), np.float32)
-    q = models.encode(encoder, x)
+    q = networks.encode(encoder, x)
     h = np.tanh(numpy_layer(encoder.hidden, x))
     np.testing.assert_allclose(q.mean(), numpy_layer(encoder.mean, h), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(q.stddev(), np.exp(numpy_layer(encoder.log_var, h) / 2), rtol=1e-4)
@@ -42,7 +43,7 @@ def test_bernoulli_likelihood_takes_grey_values():
     z, x = np.float32([[0.3, -1.0, 2.0]]), np.random.default_rng(0).random((1, 64), np.float32)
     y = scipy.special.expit(numpy_layer(decoder.logits, np.tanh(numpy_layer(decoder.hidden, z))))
     oracle = np.sum(scipy.special.xlogy(x, y) + scipy.special.xlog1py(1 - x, -y))
-    assert float(models.decode(decoder, z).log_prob(x)[0]) == pytest.approx(oracle, rel=1e-5)
+    assert float(networks.decode(decoder, z).log_prob(x)[0]) == pytest.approx(oracle, rel=1e-5)
 
 
 def test_gaussian_likelihood_has_a_sigmoid_mean():
@@ -51,36 +52,36 @@ def test_gaussian_likelihood_has_a_sigmoid_mean():
     h = np.tanh(numpy_layer(decoder.hidden, z))
     mean, stddev = scipy.special.expit(numpy_layer(decoder.mean, h)), np.exp(numpy_layer(decoder.log_var, h) / 2)
     oracle = scipy.stats.norm.logpdf(x, mean, stddev).sum()
-    assert float(models.decode(decoder, z).log_prob(x)[0]) == pytest.approx(oracle, rel=1e-5)
+    assert float(networks.decode(decoder, z).log_prob(x)[0]) == pytest.approx(oracle, rel=1e-5)
 
 
 def test_shared_variance_is_one_number_per_image():
     config = RunConfig(
         dataset="frey_face", algorithm="aevb", n_latent=3, n_hidden=9, samples_total=1, pixel_variance="shared"
     )
-    decoder = models.init_params(config, tf.constant(1, tf.int64)).decoder
+    decoder = networks.init_params(config, tf.constant(1, tf.int64)).decoder
     z, x = np.float32([[0.3, -1.0, 2.0], [1.0, 1.0, 1.0]]), np.random.default_rng(0).random((2, 560), np.float32)
     h = np.tanh(numpy_layer(decoder.hidden, z))
     mean, stddev = scipy.special.expit(numpy_layer(decoder.mean, h)), np.exp(numpy_layer(decoder.log_var, h) / 2)
     assert stddev.shape == (2, 1)
-    p_x_given_z = models.decode(decoder, z)
+    p_x_given_z = networks.decode(decoder, z)
     np.testing.assert_allclose(p_x_given_z.log_prob(x), scipy.stats.norm.logpdf(x, mean, stddev).sum(1), rtol=1e-5)
-    assert models.sample_x(p_x_given_z, draws.stream(0, 0, "dream_x")).shape == (2, 560)
+    assert networks.sample_x(p_x_given_z, draws.stream(0, 0, "dream_x")).shape == (2, 560)
 
 
 def test_log_joint_adds_the_prior():
     decoder = params_of("digits").decoder
     z, x = np.float32([[0.3, -1.0, 2.0]]), np.random.default_rng(0).random((1, 64), np.float32)
-    oracle = float(models.decode(decoder, z).log_prob(x)[0]) + scipy.stats.norm.logpdf(z).sum()
-    assert float(models.log_joint(decoder, x, z)[0]) == pytest.approx(oracle, rel=1e-5)
+    oracle = float(networks.decode(decoder, z).log_prob(x)[0]) + scipy.stats.norm.logpdf(z).sum()
+    assert float(networks.log_joint(decoder, x, z)[0]) == pytest.approx(oracle, rel=1e-5)
 
 
 @pytest.mark.parametrize("dataset", ["digits", "frey_face"])
 def test_dreams_have_the_likelihoods_moments(dataset):
     # Thresholded or averaged dreams would have the mean but no variance of p(x|z).
     decoder, n = params_of(dataset).decoder, 4000
-    p = models.decode(decoder, tf.repeat(tf.constant([[0.3, -1.0, 2.0]]), n, axis=0))
-    x = models.sample_x(p, draws.stream(0, 0, "dream_x")).numpy()
+    p = networks.decode(decoder, tf.repeat(tf.constant([[0.3, -1.0, 2.0]]), n, axis=0))
+    x = networks.sample_x(p, draws.stream(0, 0, "dream_x")).numpy()
     mean, variance = p.mean()[0].numpy(), p.variance()[0].numpy()
     z_scores = (x.mean(axis=0) - mean) / np.sqrt(variance / n)
     assert np.abs(z_scores).max() < 5
@@ -117,7 +118,7 @@ def test_weight_prior_is_on_matrices_only():
     params = params_of("digits", "paper_variance")
     with tf.GradientTape() as tape:
         tape.watch(params)
-        log_prior = models.log_weight_prior(params, precision=2.0)
+        log_prior = networks.log_weight_prior(params, precision=2.0)
     gradient = tape.gradient(log_prior, params, unconnected_gradients="zero")
     np.testing.assert_allclose(gradient.decoder.hidden.w, -2 * params.decoder.hidden.w, rtol=1e-5)
     assert not np.any(gradient.decoder.hidden.b.numpy())

@@ -33,7 +33,7 @@ SAMPLES_ESTIMATORS = {"smoke": 100_000, "quick": 100_000, "paper": 10**6}
 SAMPLES_MINIBATCHES = {"smoke": 100_000, "quick": 100_000, "paper": 300_000}
 SAMPLES_FULL_VB = {"smoke": 20_000, "quick": 100_000, "paper": 3 * 10**6}
 N_TRAIN_FULL_VB = {"mnist": (100, 1000, 10_000, 50_000), "digits": (100, 1500)}
-# What `comparisons.chosen_stepsizes` chooses from the recorded first iterations; 0.01 for every run that is not named.
+# As `readings.chosen_learning_rates` chooses from the recorded first iterations; 0.01 for runs that are not named.
 N_LATENT_FASTER = {("mnist", "aevb"): (2, 3, 5, 10, 20), ("frey_face", "wake_sleep"): (2, 5, 10, 20)}
 SLOWER_FIGURE_3 = {(50_000, "wake_sleep")}  # 0.02 there, 0.1 for every other run of figure 3, by the same rule
 N_HIDDEN = {"mnist": 500, "frey_face": 200, "digits": 100}

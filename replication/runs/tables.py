@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from replication import paths, records
+from replication import paths
 from replication.errors import RecordError
 from replication.files import write_atomically
+from replication.runs import records
 
 
 def load_or_compute(

@@ -1,0 +1,1 @@
+"""What the paper ran, drew and said, and how our records compare."""

@@ -1,0 +1,1 @@
+"""DataFrames and arrays in, matplotlib figures out; nothing is computed here."""

@@ -1,0 +1,1 @@
+"""A training run and its record; start reading at `training.train`."""

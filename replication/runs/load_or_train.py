@@ -1,0 +1,30 @@
+"""The records of an experiment: read where they are there, trained where they are missing."""
+
+import os
+
+from replication import paths
+from replication.config import RunConfig
+from replication.errors import RecordError
+from replication.runs import records
+from replication.runs.parallel import train_all
+
+
+def load_or_train(configs: list[RunConfig], profile: str) -> list[records.Record]:
+    """The records of a profile, after training those that are missing, a run per core.
+
+    A record that does not reach `samples_total` yet is taken as it is: `python -m replication train` extends it.
+    Raises RecordError for a missing record where $REPLICATION_RECORDED_ONLY is 1, and where there is nothing to load.
+    """
+    if not configs:
+        raise RecordError("This experiment has no run on the chosen datasets. Choose others: datasets = 'mnist'.")
+    folder = paths.runs(profile)
+    missing = [config for config in configs if records.load(config, folder) is None]
+    if missing and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
+        raise RecordError(
+            f"REPLICATION_RECORDED_ONLY=1, but these runs have no record in {folder}:\n"
+            + "\n".join(f"  {config.run_id}" for config in missing)
+            + f"\nTrain them with `python -m replication train --profile {profile}`."
+        )
+    if missing:
+        train_all(missing, folder)
+    return [records.load(config, folder) for config in configs]
