@@ -3,20 +3,30 @@
 All use Philox: inside a compiled function on a CPU, TensorFlow's default generator takes 50 times as long.
 """
 
+import zlib
+
 import tensorflow as tf
 
 # One independent stream per purpose: two draws of one step must never share their numbers.
 STREAMS = (
     *("minibatch", "eps", "dream_z", "dream_x", "initialisation", "evaluation", "chains", "samples", "weights"),
-    "targets",
+    *("targets", "gradient_variance"),
 )
 MAX_STREAMS = 64  # fixed, so that a new purpose leaves the numbers of the others as they are
 
 
-def stream(seed: tf.Tensor, step: tf.Tensor, name: str) -> tf.Tensor:
-    """The seed pair [2] of one purpose at one step."""
+def stream(seed: tf.Tensor | int, step: tf.Tensor | int, name: str, *parts: str | int | tf.Tensor) -> tf.Tensor:
+    """The seed pair [2] of one purpose at one step; `parts` name streams within it, such as the split it is for."""
     counter = tf.cast(step, tf.int64) * MAX_STREAMS + STREAMS.index(name)
-    return tf.stack([tf.cast(seed, tf.int64), counter])
+    return fold_in(tf.stack([tf.cast(seed, tf.int64), counter]), *parts)
+
+
+def fold_in(seed_pair: tf.Tensor, *parts: str | int | tf.Tensor) -> tf.Tensor:
+    """A seed pair [2] of its own for each name or number within a stream."""
+    for part in parts:
+        number = zlib.crc32(part.encode()) if isinstance(part, str) else part
+        seed_pair = tf.random.experimental.stateless_fold_in(seed_pair, tf.cast(number, tf.int64), alg="philox")
+    return seed_pair
 
 
 def normal(seed_pair: tf.Tensor, shape) -> tf.Tensor:
