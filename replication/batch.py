@@ -11,11 +11,10 @@ import papermill
 from replication import data, paths
 from replication.config import RunConfig
 from replication.errors import ReplicationError, UnreachableError
-from replication.paper import summary
+from replication.paper import names, summary
 from replication.paper.experiments import Settings, all_runs, settings
 from replication.runs import records
 
-TITLES = {2: "lower bound", 3: "log p(x)"}
 FALLBACK = """
 ****************************************************************************************
   MNIST CANNOT BE REACHED: everything below uses the 8 x 8 digits that scikit-learn
@@ -122,5 +121,5 @@ def _print_results(chosen: Settings) -> None:
     """The last value of every run on test: the bound of figure 2, log p(x) of figure 3 [nats]."""
     for figure, table in summary.final_values(chosen).items():
         on_test = table[table["split"] == "test"].drop(columns="split")
-        print(f"\n{TITLES[figure]} on test [nats]")
+        print(f"\n{names.FIGURES[figure]}, on test")
         print(on_test.to_string(index=False, float_format="{:.1f}".format, na_rep="-"))

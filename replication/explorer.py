@@ -17,10 +17,9 @@ from replication.config import DATASETS
 from replication.errors import ReplicationError
 from replication.model import estimators, latent, networks
 from replication.model.networks import Params
-from replication.paper import experiments
+from replication.paper import experiments, names
 from replication.paper.experiments import Settings
 from replication.plots import pictures
-from replication.plots.figures import TITLES
 from replication.runs import records
 
 LIMIT = 3.0  # coordinates of z that can be reached: 99.7 % of the prior
@@ -90,7 +89,7 @@ def recorded_models(settings: Settings) -> dict[str, Model]:
         most_used = sorted(np.argsort(kl)[-2:].tolist())
         x_test = local[run.dataset].x_test if local[run.dataset] else None
         params = networks.from_arrays(records.load_weights(run, folder))
-        found[f"{TITLES[run.dataset]}, {run.n_latent} latent dimensions"] = Model(
+        found[f"{names.DATASETS[run.dataset]}, {run.n_latent} latent dimensions"] = Model(
             params, run.dataset, x_test, most_used
         )
     return found
@@ -151,7 +150,7 @@ class Explorer:
         self._draw_marker()
 
     def show_test_image(self, index: int) -> None:
-        """Show a test image beside its reconstruction, go where it lands, and say its bound."""
+        """Show a test image and its reconstruction, go where it lands, and say its bound."""
         x = self.model.test_image(index)
         mean = latent.encoder_mean(self.model.params, x)
         self.z = np.clip(mean, -LIMIT, LIMIT)

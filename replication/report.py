@@ -13,7 +13,7 @@ from nbconvert import HTMLExporter
 
 from replication import paths
 from replication.errors import ReplicationError
-from replication.paper import experiments, summary
+from replication.paper import experiments, names, summary
 
 IMAGES = {"image/svg+xml": "svg", "image/png": "png"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -109,10 +109,9 @@ def with_mathml(markdown: str) -> str:
 
 
 def _verdict_rows(profile: str) -> dict[str, str]:
-    """The last value of every curve beside the paper's, as HTML tables."""
-    titles = {2: "Figure 2: lower bound [nats]", 3: "Figure 3: log p(x) [nats]"}
+    """The last value of every curve and the paper's there, as HTML tables."""
     return {
-        titles[figure]: table.astype({"samples_evaluated": int}).to_html(
+        names.FIGURES[figure]: table.astype({"samples_evaluated": int}).to_html(
             index=False, float_format="{:.1f}".format, na_rep="", border=0
         )
         for figure, table in summary.final_values(experiments.settings(profile)).items()

@@ -73,13 +73,13 @@ def test_full_vb_shows_both_predictive_bounds_and_map():
 
 def test_the_heat_map_of_readings_names_every_value_and_the_papers():
     rows = [
-        {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "initialisation": name, "stepsize": stepsize,
+        {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "initialisation": name, "learning_rate": rate,
          "ours": -120.5 - i if i < 2 else -3e12, "difference": 4.0 - i, "paper": -124.5}
-        for i, (name, stepsize) in enumerate(itertools.product(("fan_in", "paper_sd"), (0.01, 0.02)))
+        for i, (name, rate) in enumerate(itertools.product(("fan_in", "paper_sd"), (0.01, 0.02)))
     ]  # fmt: skip
-    (axes,) = charts.grid(pd.DataFrame(rows[:3])).axes
+    (axes,) = charts.heat_map(pd.DataFrame(rows[:3])).axes
     assert texts(axes) == ["-120.5", "-121.5", "-3e+12", "not finite"]
-    assert axes.get_title().endswith("paper: -124.5") and "$N_z$ = 20" in axes.get_title()
+    assert axes.get_title().endswith("paper: -124.5") and "Nz = 20" in axes.get_title()
 
 
 def test_either_reading_is_drawn_over_the_papers_curve():
@@ -98,18 +98,18 @@ def test_either_reading_is_drawn_over_the_papers_curve():
     assert drawn["paper (test)"] == tuple(of["value"])
 
 
-def test_the_verdict_shows_every_curve_with_its_word():
+def test_the_verdict_shows_every_curve_with_its_class():
     # Fails if a row of one curve shows another's difference.
     ours = pd.DataFrame([{"dataset": "mnist", "n_latent": 20, "algorithm": "aevb", "split": "test", "bound": -120.0,
                           "bound_se": 0.3, "samples_evaluated": 1_000_000}])  # fmt: skip
-    beside = verdict.beside(ours)
-    judged = verdict.judged(beside)
-    train, test = charts.verdict({2: beside}, {2: judged}).axes
+    compared = verdict.compare_with_paper(ours)
+    judged = verdict.judge(compared)
+    train, test = charts.verdict({2: compared}, {2: judged}).axes
     names = [label.get_text() for label in train.get_yticklabels()]
-    assert len(names) == 18 and names.count("MNIST, $N_z$ = 20, AEVB") == 1
-    at = names.index("MNIST, $N_z$ = 20, AEVB")
+    assert len(names) == 18 and names.count("MNIST, Nz = 20, AEVB") == 1
+    at = names.index("MNIST, Nz = 20, AEVB")
     assert [text.get_text() for text in test.texts if text.get_position()[1] == at] == [
-        f"{beside['difference'].item():+.1f}",
-        "better",
+        f"{compared['difference'].item():+.1f}",
+        "above",
     ]
     assert sum(text.get_text() == "not run" for text in (*train.texts, *test.texts)) == 35

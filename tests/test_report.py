@@ -21,7 +21,7 @@ def test_the_front_page_links_every_notebook_and_shows_the_tables(built):
     for thumbnail in re.findall(r'<img src="([^"]+)"', page):
         assert (built.parent / thumbnail).stat().st_size > 1000
     assert page.count("<img") >= 4
-    assert "Figure 2: lower bound" in page and "wake_sleep" in page
+    assert "Figure 2: the lower bound" in page and "wake_sleep" in page
 
 
 def test_pages_ask_nothing_of_a_network(built):

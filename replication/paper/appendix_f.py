@@ -18,9 +18,9 @@ def _without_weights(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def against_map(last: pd.DataFrame) -> pd.DataFrame:
-    """Full VB beside MAP per number of latent variables and N: the bound without the weights' KL, and its gap.
+    """Full VB and MAP per number of latent variables and N: the bound without the weights' KL, and its gap.
 
-    `last` has the last mark of every run; for full VB the weights are sampled. All in nats.
+    `last` has the last row of every run; for full VB the weights are sampled. All in nats.
     """
     table = _without_weights(last).pivot(index=["n_latent", "n_train", "algorithm"], columns="split", values="value")
     table["gap"] = table["train"] - table["test"]

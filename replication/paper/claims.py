@@ -1,8 +1,8 @@
 """What the paper says in words about its figures 2 and 3, each claim computed from records.
 
-Every function takes the table of `verdict.beside` and returns one row per panel and split: what the claim measures for
-our curves (`ours`) and for the paper's own at the same marks (`paper`, NaN where they are not drawn), at how many
-samples, and whether the claim `holds` for ours.
+Every claim takes the table of `verdict.compare_with_paper` and returns one row per panel and split: what it measures
+for our curves (`ours`) and for the paper's own (`paper`, NaN where they are not drawn) at the same evaluation points,
+at how many samples, and whether the claim `holds` for ours.
 """
 
 from collections.abc import Iterator
@@ -10,12 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from replication.paper import verdict
+from replication.paper import names, verdict
 from replication.runs.records import Record
 
 COLUMNS = ["claim", "panel", "split", "samples_evaluated", "ours", "paper", "holds"]
-NAMES = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits"}
-NAMES |= {"aevb": "AEVB", "wake_sleep": "wake-sleep", "mcem": "MCEM"}
 SOURCES = ("ours", "paper")
 ORDERINGS = {  # of the paper's figure 3: (above, below) per number of training datapoints
     1000: (("aevb", "wake_sleep"), ("mcem", "wake_sleep")),
@@ -26,7 +24,7 @@ COLLAPSED = 4.0  # nats from the best independent Gaussian within which a model 
 
 
 def above(figure2: pd.DataFrame) -> pd.DataFrame:
-    """The share of the marks at which AEVB's bound is above wake-sleep's."""
+    """The share of the evaluation points at which AEVB's bound is above wake-sleep's."""
     rows = []
     for panel, split, both in _algorithms(figure2):
         shares = {}
@@ -34,7 +32,16 @@ def above(figure2: pd.DataFrame) -> pd.DataFrame:
             difference = (both[source]["aevb"] - both[source]["wake_sleep"]).dropna()
             shares[source] = (difference > 0).mean() if len(difference) else np.nan
         end = both["ours"].dropna().index.max()
-        rows.append(["AEVB above wake-sleep: share of marks", panel, split, end, *shares.values(), shares["ours"] == 1])
+        rows.append(
+            [
+                "AEVB above wake-sleep: share of evaluation points",
+                panel,
+                split,
+                end,
+                *shares.values(),
+                shares["ours"] == 1,
+            ]
+        )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -55,7 +62,7 @@ def samples_needed(figure2: pd.DataFrame) -> pd.DataFrame:
 def gap(figure2: pd.DataFrame) -> pd.DataFrame:
     """AEVB's bound on train minus test [nats], which superfluous latent variables do not widen.
 
-    At the furthest mark that all of a dataset's runs have reached; compared with the next fewer latent variables.
+    At the furthest evaluation point of all runs of a dataset; compared with the next fewer latent variables.
     """
     rows = []
     for dataset, runs in figure2[figure2["algorithm"] == "aevb"].groupby("dataset"):
@@ -65,7 +72,7 @@ def gap(figure2: pd.DataFrame) -> pd.DataFrame:
         gaps = pd.DataFrame({source: wide[source]["train"] - wide[source]["test"] for source in SOURCES})
         for fewer, n_latent in zip(gaps.index, gaps.index[1:], strict=False):
             holds = gaps.loc[n_latent, "ours"] <= gaps.loc[fewer, "ours"]
-            panel = f"{NAMES[dataset]}, Nz = {n_latent}"
+            panel = names.panel(dataset, "n_latent", n_latent)
             claim = "train minus test no wider than with fewer latent variables [nats]"
             rows.append([claim, panel, "both", end, *gaps.loc[n_latent], holds])
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -80,13 +87,13 @@ def collapsed(figure2: pd.DataFrame, records: list[Record]) -> pd.DataFrame:
         last = curve.loc[curve["samples_evaluated"].idxmax()]
         distances = [last[source] - baselines[0][split] for source in SOURCES]
         claim = f"wake-sleep is the best independent Gaussian, within {COLLAPSED:g} nats"
-        panel, end = f"Frey Face, Nz = {n_latent}", last["samples_evaluated"]
+        panel, end = names.panel("frey_face", "n_latent", n_latent), last["samples_evaluated"]
         rows.append([claim, panel, split, end, *distances, abs(distances[0]) <= COLLAPSED])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def orderings(figure3: pd.DataFrame) -> pd.DataFrame:
-    """The paper's orderings in figure 3 [nats], at the furthest mark that all three algorithms have reached."""
+    """The paper's orderings in figure 3 [nats], at the furthest evaluation point of all three algorithms."""
     rows = []
     for n_train, pairs in ORDERINGS.items():
         panel = figure3[figure3["n_train"] == n_train]
@@ -97,13 +104,14 @@ def orderings(figure3: pd.DataFrame) -> pd.DataFrame:
             at_end = panel[(panel["samples_evaluated"] == end) & (panel["split"] == split)].set_index("algorithm")
             for high, low in pairs:
                 differences = [at_end.loc[high, source] - at_end.loc[low, source] for source in SOURCES]
-                claim, name = f"{NAMES[high]} above {NAMES[low]} [nats]", f"MNIST, N = {n_train}"
+                claim = f"{names.ALGORITHMS[high]} above {names.ALGORITHMS[low]} [nats]"
+                name = names.panel("mnist", "n_train", n_train)
                 rows.append([claim, name, split, end, *differences, differences[0] > 0])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def against_independent_gaussian(records: list[Record]) -> pd.DataFrame:
-    """The last bound of every run on a Gaussian likelihood beside the best independent Gaussian per pixel [nats]."""
+    """The last bound of every run on a Gaussian likelihood, and the best independent Gaussian per pixel [nats]."""
     rows = []
     for record in records:
         for split, baseline in record.facts.get("independent_gaussian", {}).items():
@@ -127,7 +135,7 @@ def _algorithms(figure2: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]
     for (dataset, n_latent, split), panel in figure2.groupby(["dataset", "n_latent", "split"], sort=False):
         wide = panel.pivot(index="samples_evaluated", columns="algorithm", values=list(SOURCES))
         if {"aevb", "wake_sleep"} <= set(panel["algorithm"]):
-            yield f"{NAMES[dataset]}, Nz = {n_latent}", split, wide
+            yield names.panel(dataset, "n_latent", n_latent), split, wide
 
 
 def _first_reached(curves: pd.DataFrame) -> float:
@@ -155,7 +163,7 @@ def active_units(use: pd.DataFrame) -> pd.DataFrame:
 
 
 def escapes(records: list[Record]) -> pd.DataFrame:
-    """When a run on a Gaussian likelihood leaves the best independent Gaussian: samples at the first mark above it.
+    """Where a run on a Gaussian likelihood leaves the best independent Gaussian: the first evaluation point above.
 
     Above means on train and by more than a tolerance of the verdict; `above` is by how much at the end [nats].
     """

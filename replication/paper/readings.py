@@ -1,48 +1,47 @@
 """Other readings of what the paper leaves open, and other seeds: their runs, and what each reading changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from replication.config import RunConfig
 from replication.paper import verdict
 from replication.paper.experiments import Settings, figure2, figure3, manifolds
-from replication.runs.records import Record
+from replication.runs.records import Record, existing
 from replication.runs.records import curves as curves_of
 
 RUN = ("dataset", "algorithm", "n_latent")  # what tells the runs of figure 2 apart
-STEPSIZES = (0.01, 0.02, 0.1)  # the paper's: one of them per run, "based on performance on the training set"
-SLOW = STEPSIZES[:2]  # with which wake-sleep does not diverge
-SAMPLES_STEPSIZE = {2: 200_000, 3: 250_000}  # "in the first few iterations", per figure
+LEARNING_RATES = (0.01, 0.02, 0.1)  # the paper's: one of them per run, "based on performance on the training set"
+LOW_LEARNING_RATES = LEARNING_RATES[:2]  # with which wake-sleep does not diverge
+SAMPLES_LEARNING_RATE = {2: 200_000, 3: 250_000}  # "in the first few iterations", per figure
 INITIALISATIONS = ("paper_sd", "paper_variance", "fan_in")
 PANELS = {"mnist": 20, "frey_face": 10}  # the latent dimension at which readings and seeds are compared
 SAMPLES_GRID = 500_000
 SAMPLES_LIKELIHOODS = 3_000_000
 SAMPLES_PARTS = 1_000_000
 SAMPLES_FIGURE_3 = 5_000_000  # where the paper's curves are all drawn
-SEEDS = (1, 2)  # beside 0
+SEEDS = (1, 2)  # in addition to 0
 # Wake-sleep in the authors' code: its encoder (anglepy, MLBN_Inverse), and 100 updates that only accumulate.
 AUTHORS_WAKE_SLEEP = {"log_var_factor": 0.1, "warm_up_steps": 100}
 
 
-def stepsizes(settings: Settings, figure: int = 2) -> list[RunConfig]:
-    """The first iterations of every run of a figure (figure 4's with those of 2) with each of the paper's stepsizes."""
+def learning_rates(settings: Settings, figure: int = 2) -> list[RunConfig]:
+    """The first iterations of every run of a figure (figure 4's with those of 2) with each learning rate."""
     runs = figure3(settings) if figure == 3 else figure2(settings) + manifolds(settings)
     return [
-        run.replace(learning_rate=stepsize, samples_total=SAMPLES_STEPSIZE[figure])
+        run.replace(learning_rate=rate, samples_total=SAMPLES_LEARNING_RATE[figure])
         for run in dict.fromkeys(runs)
-        for stepsize in STEPSIZES
+        for rate in LEARNING_RATES
     ]
 
 
 def initialisations(settings: Settings) -> list[RunConfig]:
-    """Initialisation x stepsize: one panel of figure 2 for each dataset, both algorithms."""
+    """Initialisation x learning rate: one panel of figure 2 for each dataset, both algorithms."""
     return [
-        run.replace(initialisation=initialisation, learning_rate=stepsize, samples_total=SAMPLES_GRID)
+        run.replace(initialisation=initialisation, learning_rate=rate, samples_total=SAMPLES_GRID)
         for run in _panels(settings)
         for initialisation in INITIALISATIONS
-        for stepsize in STEPSIZES
+        for rate in LEARNING_RATES
     ]
 
 
@@ -59,7 +58,7 @@ def likelihoods(settings: Settings) -> list[RunConfig]:
 
 def of_mnist(settings: Settings) -> dict[str, list[RunConfig]]:
     """Other readings of the runs of figure 2 on MNIST that stay below the paper, by name."""
-    in_code = {f"authors' code, {stepsize}": authors_wake_sleep(settings, "mnist", stepsize) for stepsize in SLOW}
+    in_code = {f"authors' code, {rate}": authors_wake_sleep(settings, "mnist", rate) for rate in LOW_LEARNING_RATES}
     starts = {initialisation: other_starts(settings, initialisation) for initialisation in INITIALISATIONS[1:]}
     return {**in_code, **starts, "mean dreams": mean_dreams(settings)}
 
@@ -67,25 +66,29 @@ def of_mnist(settings: Settings) -> dict[str, list[RunConfig]]:
 def other_starts(settings: Settings, initialisation: str) -> list[RunConfig]:
     """The runs of figure 2 on MNIST that stay below the paper, with another initialisation.
 
-    With the slow stepsizes: the paper's rule chooses between them.
+    With the low learning rates: the paper's rule chooses between them.
     """
     behind = _of(settings, "mnist", "wake_sleep") + [run for run in _of(settings, "mnist", "aevb") if run.n_latent == 3]
-    return [run.replace(learning_rate=stepsize, initialisation=initialisation) for run in behind for stepsize in SLOW]
+    return [
+        run.replace(learning_rate=rate, initialisation=initialisation) for run in behind for rate in LOW_LEARNING_RATES
+    ]
 
 
-def authors_wake_sleep(settings: Settings, dataset: str, stepsize: float) -> list[RunConfig]:
+def authors_wake_sleep(settings: Settings, dataset: str, learning_rate: float) -> list[RunConfig]:
     """Wake-sleep of figure 2 as the authors' code has it."""
-    return [run.replace(learning_rate=stepsize, **AUTHORS_WAKE_SLEEP) for run in _of(settings, dataset, "wake_sleep")]
+    return [
+        run.replace(learning_rate=learning_rate, **AUTHORS_WAKE_SLEEP) for run in _of(settings, dataset, "wake_sleep")
+    ]
 
 
 def parts_of_authors_wake_sleep(settings: Settings, dataset: str) -> list[RunConfig]:
     """Wake-sleep with the most latent variables of a dataset: with neither, each and both of AUTHORS_WAKE_SLEEP."""
     each = [{name: value} for name, value in AUTHORS_WAKE_SLEEP.items()]
     return [
-        run.replace(learning_rate=stepsize, samples_total=SAMPLES_PARTS, **part)
+        run.replace(learning_rate=rate, samples_total=SAMPLES_PARTS, **part)
         for run in _of(settings, dataset, "wake_sleep")[-1:]
         for part in ({}, *each, AUTHORS_WAKE_SLEEP)
-        for stepsize in SLOW
+        for rate in LOW_LEARNING_RATES
     ]
 
 
@@ -100,9 +103,9 @@ def shared_variance(settings: Settings) -> list[RunConfig]:
 
 
 def figure3_readings(settings: Settings) -> list[RunConfig]:
-    """The runs of figure 3 with the other stepsizes, and with the initialisation of the authors' code."""
+    """The runs of figure 3 with the other learning rates, and with the initialisation of the authors' code."""
     runs = figure3(settings)
-    readings = [{"learning_rate": stepsize} for stepsize in STEPSIZES]
+    readings = [{"learning_rate": rate} for rate in LEARNING_RATES]
     readings.append({"learning_rate": 0.02, "initialisation": "fan_in"})
     others = (run.replace(samples_total=SAMPLES_FIGURE_3, **reading) for reading in readings for run in runs)
     return [other for other in others if other.run_id not in {run.run_id for run in runs}]
@@ -122,19 +125,19 @@ def _of(settings: Settings, dataset: str, algorithm: str) -> list[RunConfig]:
 
 
 def chosen_learning_rates(records: list[Record], by: Sequence[str] = RUN) -> pd.DataFrame:
-    """Per run: its curve on train [nats] after the first iterations with each stepsize, and the stepsize to choose.
+    """Per run: its curve on train [nats] after the first iterations with each learning rate, and the one to choose.
 
-    The paper chose by "performance on the training set in the first few iterations". Here: the largest stepsize whose
-    value is not below the best by more than the best's standard error over datapoints. `by`: the settings that tell
-    runs apart.
+    The paper chose by "performance on the training set in the first few iterations". Here: the largest learning
+    rate whose value is not below the best by more than the best's standard error over datapoints. `by`: the settings
+    that tell runs apart.
     """
     rows = []
     for record in records:
         on_train, metric = record.curve[record.curve["split"] == "train"].iloc[-1], record.config.metric
         run = [getattr(record.config, name) for name in by]
         rows.append([*run, record.config.learning_rate, on_train[metric], on_train[f"{metric}_se"]])
-    table = pd.DataFrame(rows, columns=[*by, "stepsize", "value", "se"])
-    wide = table.pivot(index=list(by), columns="stepsize", values="value")
+    table = pd.DataFrame(rows, columns=[*by, "learning_rate", "value", "se"])
+    wide = table.pivot(index=list(by), columns="learning_rate", values="value")
     best = table.loc[table.groupby(list(by))["value"].idxmax()].set_index(list(by))
     is_as_good = wide.ge(best["value"] - best["se"], axis=0)
     return wide.assign(se=best["se"], chosen=is_as_good.apply(lambda row: row.index[row].max(), axis=1))
@@ -146,7 +149,7 @@ def until(records: list[Record], samples: int) -> list[Record]:
 
 
 def by_rule(records: list[Record], samples: int) -> list[Record]:
-    """Those of the records whose stepsize the paper's rule chooses, after so many training samples."""
+    """Those of the records whose learning rate the paper's rule chooses, after so many training samples."""
     chosen = chosen_learning_rates(until(records, samples))["chosen"]
     return [
         record
@@ -156,14 +159,14 @@ def by_rule(records: list[Record], samples: int) -> list[Record]:
 
 
 def figure3_table(records: list[Record], millions: float) -> pd.DataFrame:
-    """log p(x) after so many samples under different stepsizes and initialisations, beside the paper's [nats]."""
+    """log p(x) after so many samples under different learning rates and initialisations, and the paper's [nats]."""
     tables = [
         verdict.marginal_likelihoods(curves_of([record]), (millions,)).assign(
-            stepsize=record.config.learning_rate, initialisation=record.config.initialisation
+            learning_rate=record.config.learning_rate, initialisation=record.config.initialisation
         )
         for record in records
     ]
-    rows = ["n_train", "algorithm", "initialisation", "stepsize"]
+    rows = ["n_train", "algorithm", "initialisation", "learning_rate"]
     return pd.concat(tables).pivot(index=rows, columns="split", values=["ours", "paper", "difference"])
 
 
@@ -176,47 +179,59 @@ def explained(readings: pd.DataFrame) -> pd.DataFrame:
 
 def closeness(readings: pd.DataFrame) -> pd.DataFrame:
     """How far each reading is from the paper: mean and maximum absolute difference [nats] over so many curves."""
-    distance = readings["difference"].stack().abs().groupby(["n_train", "initialisation", "stepsize"])
+    distance = readings["difference"].stack().abs().groupby(["n_train", "initialisation", "learning_rate"])
     return distance.agg(["mean", "max", "count"])
 
 
 def distances(records: list[Record], settings: Sequence[str] = ("initialisation",)) -> pd.DataFrame:
-    """The last bound on test under each stepsize and choice of `settings`, beside the paper's [nats].
+    """The last bound on test under each learning rate and choice of `settings`, and the paper's [nats].
 
-    `distance` is the mean absolute difference to the paper's curves over all marks that they draw, train and test.
+    `distance` is the mean absolute difference to the paper's curves over all evaluation points, train and test.
     """
     rows = []
     for record in records:
-        beside = verdict.beside(curves_of([record]))
-        last = beside[beside["split"] == "test"].iloc[-1]
+        compared = verdict.compare_with_paper(curves_of([record]))
+        last = compared[compared["split"] == "test"].iloc[-1]
         rows.append({
             **{name: getattr(record.config, name) for name in (*RUN, *settings)},
-            "stepsize": record.config.learning_rate,
+            "learning_rate": record.config.learning_rate,
             **last[["samples_evaluated", "ours", "paper", "difference"]],
-            "distance": beside["difference"].abs().mean(),
+            "distance": compared["difference"].abs().mean(),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def favoured(grid: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
-    """How far each initialisation is from the paper's curves, with the stepsize of each run chosen by the paper's rule.
+    """How far each initialisation is from the paper's curves, with the learning rates chosen by the paper's rule.
 
-    `chosen` is the table of `chosen_stepsizes` by RUN and initialisation. Per dataset and algorithm the `distance` of
-    `grid` [nats], and over all of them its mean in units of the verdict's tolerance; the closest first.
+    `chosen` is the table of `chosen_learning_rates` by RUN and initialisation. Per dataset and algorithm the `distance`
+    of `distances` [nats], and over all of them its mean in units of the verdict's tolerance; the closest first.
     """
     keys = [*RUN, "initialisation"]
-    rows = grid.merge(chosen["chosen"].reset_index(), on=keys).query("stepsize == chosen")
+    rows = grid.merge(chosen["chosen"].reset_index(), on=keys).query("learning_rate == chosen")
     rows = rows.assign(overall=rows["distance"] / [verdict.tolerance(2, dataset) for dataset in rows["dataset"]])
     wide = rows.pivot(index="initialisation", columns=["dataset", "algorithm"], values="distance")
     wide["overall", ""] = rows.groupby("initialisation")["overall"].mean()
     return wide.sort_values(("overall", ""))
 
 
+def compared(settings: Settings, records: list[Record]) -> dict[str, pd.DataFrame]:
+    """Per reading of `of_mnist` that has records, its table of `two_readings` against `records` of figure 2.
+
+    Where a reading has runs with several learning rates, the paper's rule chooses.
+    """
+    ours = [run for run in records if run.config.dataset == "mnist" and run.config.seed == settings.seed]
+    found = {name: existing(runs, "paper") for name, runs in of_mnist(settings).items()}
+    return {
+        name: two_readings(ours, by_rule(others, SAMPLES_LEARNING_RATE[2])) for name, others in found.items() if others
+    }
+
+
 def two_readings(records: list[Record], others: list[Record]) -> pd.DataFrame:
-    """Each curve of figure 2 under two readings, ours minus the paper's [nats], at the furthest mark that all have."""
+    """Each curve of figure 2 under two readings: ours minus the paper's [nats] at the furthest common point."""
     keys, _ = verdict.PANELS[2]
-    both = verdict.beside(curves_of(records)).merge(
-        verdict.beside(curves_of(others)),
+    both = verdict.compare_with_paper(curves_of(records)).merge(
+        verdict.compare_with_paper(curves_of(others)),
         on=[*keys, "samples_evaluated", "paper", "tolerance"],
         suffixes=("", "_other"),
     )
@@ -234,20 +249,3 @@ def two_readings_as_text(table: pd.DataFrame, names: tuple[str, str]) -> str:
     counts = ", ".join(f"{count} with {name}" for name, count in within.items())
     shown = named.drop(columns="tolerance").to_string(index=False, float_format="{:.1f}".format)
     return f"{shown}\nwithin the tolerance, of {len(table)} curves: {counts}\n"
-
-
-def causes(worse: pd.DataFrame, tried: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """For each curve of `worse`, the reading that explains it: within the tolerance of the paper, at the furthest mark.
-
-    `tried` has a table of `two_readings` per name; `default` and `there` are ours minus the paper's [nats] with the
-    default and with that reading, at the mark of its table. Where none `explains`, the closest.
-    """
-    keys, _ = verdict.PANELS[2]
-    nothing = worse.assign(reading="", difference_other=np.nan)
-    found = pd.concat([nothing, *(table.assign(reading=name) for name, table in tried.items())])
-    found = found.rename(columns={"difference": "default", "difference_other": "there"})
-    found["distance"] = found["there"].abs()
-    found["explains"] = found["distance"] <= found["tolerance"]
-    found["mark"] = found["samples_evaluated"].where(found["explains"], 0)
-    first = found.sort_values(["mark", "distance"], ascending=[False, True]).drop_duplicates(keys)
-    return worse[keys].merge(first[[*keys, "samples_evaluated", "default", "reading", "there", "explains"]], how="left")

@@ -1,4 +1,4 @@
-"""`make verdict`: every curve and claim of the paper beside the recorded runs, as text, JSON or the README's table."""
+"""`make verdict`: every curve and claim of the paper and what our records say of it, as text, JSON or README table."""
 
 import json
 from collections import Counter
@@ -11,43 +11,33 @@ import pandas as pd
 from replication import paths
 from replication.config import RunConfig
 from replication.errors import ReplicationError
-from replication.paper import claims, experiments, readings, verdict
+from replication.paper import claims, experiments, names, readings, verdict
 from replication.runs import records
 
 README = paths.ROOT / "README.md"
 MARKERS = ("<!-- verdict: written by `python -m replication verdict --readme` -->", "<!-- /verdict -->")
-WORDS = ("reproduced", "better", "worse", "not run")
 
 
-class Statement(NamedTuple):
-    """What the records at paper scale say: `beside` has the table of `verdict.beside` for figures 2 and 3.
+class Summary(NamedTuple):
+    """What the records at paper scale say: the table of `verdict.compare_with_paper` per figure, claims, processors."""
 
-    `tried` has, per other reading of the paper, the table of `readings.two_readings` on MNIST.
-    """
-
-    beside: dict[int, pd.DataFrame]
+    comparisons: dict[int, pd.DataFrame]
     claims: pd.DataFrame
     cpus: list[str]
-    tried: dict[str, pd.DataFrame]
 
     @property
     def curves(self) -> dict[int, pd.DataFrame]:
         """The verdict on each of the paper's curves."""
-        return {figure: verdict.judged(table, figure) for figure, table in self.beside.items()}
+        return {figure: verdict.judge(table, figure) for figure, table in self.comparisons.items()}
 
     @property
     def counts(self) -> Counter:
-        """How many curves have each verdict."""
+        """How many curves are in each of verdict.CLASSES."""
         return sum((Counter(table["verdict"]) for table in self.curves.values()), Counter())
 
-    @property
-    def causes(self) -> pd.DataFrame:
-        """The reading that explains each curve of figure 2 that is worse."""
-        return readings.causes(self.curves[2].query("verdict == 'worse'"), self.tried)
 
-
-def load(settings: experiments.Settings) -> Statement:
-    """The statement on a profile's records, with all seeds; raises ReplicationError when a figure has none."""
+def load(settings: experiments.Settings) -> Summary:
+    """The summary of a profile's records, with all seeds; raises ReplicationError when a figure has none."""
     found = recorded(settings, readings.seeds(settings))
     for figure, runs in found.items():
         if not runs:
@@ -56,16 +46,16 @@ def load(settings: experiments.Settings) -> Statement:
                 f"There is no record of figure {figure} on {', '.join(settings.datasets)} in {folder}: restore it, "
                 "train the runs, or choose other datasets; the verdict needs figures 2 and 3."
             )
-    beside = {figure: verdict.beside(records.curves(runs), figure) for figure, runs in found.items()}
+    compared = {figure: verdict.compare_with_paper(records.curves(runs), figure) for figure, runs in found.items()}
     tables = [
-        claims.above(beside[2]),
-        claims.samples_needed(beside[2]),
-        claims.gap(beside[2]),
-        claims.collapsed(beside[2], found[2]),
-        claims.orderings(beside[3]),
+        claims.above(compared[2]),
+        claims.samples_needed(compared[2]),
+        claims.gap(compared[2]),
+        claims.collapsed(compared[2], found[2]),
+        claims.orderings(compared[3]),
     ]
     cpus = sorted({run.facts["cpu"] for runs in found.values() for run in runs})
-    return Statement(beside, pd.concat(tables, ignore_index=True), cpus, _other_readings(settings, found[2]))
+    return Summary(compared, pd.concat(tables, ignore_index=True), cpus)
 
 
 def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> dict[int, list[records.Record]]:
@@ -74,19 +64,8 @@ def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> 
     return {figure: records.existing(configs, settings.profile) for figure, configs in wanted.items()}
 
 
-def _other_readings(settings: experiments.Settings, figure2: list[records.Record]) -> dict[str, pd.DataFrame]:
-    """Where a reading has several stepsizes, the paper's rule chooses."""
-    ours = [run for run in figure2 if run.config.dataset == "mnist" and run.config.seed == settings.seed]
-    found = {name: records.existing(runs, "paper") for name, runs in readings.of_mnist(settings).items()}
-    return {
-        name: readings.two_readings(ours, readings.by_rule(others, readings.SAMPLES_STEPSIZE[2]))
-        for name, others in found.items()
-        if others
-    }
-
-
 def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:
-    """Per figure that has records: the last value of every curve beside the paper's [nats]."""
+    """Per figure that has records: the last value of every curve and the paper's there [nats]."""
     columns = ["tolerance", "n_seeds"]
     return {
         figure: verdict.final_values(records.curves(runs), figure).drop(columns=columns)
@@ -95,96 +74,68 @@ def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:
     }
 
 
-def as_json(statement: Statement) -> str:
-    """One object per curve, per claim and per cause of a worse curve."""
-    curves = [item for figure, table in statement.beside.items() for item in verdict.as_objects(table, figure)]
-    tables = {"claims": statement.claims.round(3), "causes": statement.causes.round(2)}
-    objects = {name: table.astype(object).where(table.notna(), None) for name, table in tables.items()}
-    rows = {name: table.to_dict("records") for name, table in objects.items()}
-    return json.dumps({"counts": statement.counts, "curves": curves, **rows}, indent=1)
+def as_json(summary: Summary) -> str:
+    """One object per curve and per claim."""
+    curves = [item for figure, table in summary.comparisons.items() for item in verdict.as_objects(table, figure)]
+    claims = summary.claims.round(3).astype(object).where(summary.claims.notna(), None)
+    return json.dumps({"counts": summary.counts, "curves": curves, "claims": claims.to_dict("records")}, indent=1)
 
 
-def as_text(statement: Statement) -> str:
+def as_text(summary: Summary) -> str:
     """The tables for a terminal."""
-    blocks = [headline(statement)]
-    for figure, table in statement.curves.items():
-        rows = table.assign(samples_evaluated=table["samples_evaluated"].map(verdict.scientific))
+    blocks = [headline(summary)]
+    for figure, table in summary.curves.items():
+        rows = table.assign(samples_evaluated=table["samples_evaluated"].map(names.scientific))
         rows["n_seeds"] = rows["n_seeds"].fillna(0).astype(int)
         blocks.append(
-            f"Figure {figure}, at the furthest common mark [nats]\n"
+            f"{names.FIGURES[figure]}, at the furthest evaluation point that both have\n"
             + rows.to_string(index=False, float_format="{:.1f}".format, na_rep="-")
         )
-    causes = statement.causes
-    blocks.append(f"{in_words(causes)}\n{causes_as_text(causes)}")
-    at = statement.claims["samples_evaluated"].map(verdict.scientific)
+    at = summary.claims["samples_evaluated"].map(names.scientific)
     blocks.append(
         "The paper's claims\n"
-        + statement.claims.assign(samples_evaluated=at).to_string(index=False, float_format="{:.2f}".format, na_rep="-")
+        + summary.claims.assign(samples_evaluated=at).to_string(index=False, float_format="{:.2f}".format, na_rep="-")
     )
     return "\n\n".join(blocks)
 
 
-def headline(statement: Statement) -> str:
+def headline(summary: Summary) -> str:
     """The counts in a sentence."""
-    counts = ", ".join(f"{statement.counts[word]} {word}" for word in WORDS)
-    tolerances = (
-        f"within {verdict.tolerance(2, 'mnist'):g} nats on MNIST in figure 2, {verdict.tolerance(3, 'mnist'):g} in "
-        f"figure 3, {verdict.tolerance(2, 'frey_face'):.0f} on Frey Face"
+    counts = ", ".join(f"{summary.counts[word]} {word}" for word in verdict.CLASSES)
+    tolerances = ", ".join(
+        f"{verdict.tolerance(figure, dataset):.3g} nats for {names.DATASETS[dataset]} in figure {figure}"
+        for figure, dataset in ((2, "mnist"), (2, "frey_face"), (3, "mnist"))
     )
-    return f"Of the paper's {sum(statement.counts.values())} curves: {counts} (reproduced: {tolerances})."
+    return f"Of the paper's {sum(summary.counts.values())} curves: {counts} (the tolerances: {tolerances})."
 
 
-def in_words(causes: pd.DataFrame) -> str:
-    """How many of the worse curves another reading explains."""
-    if causes.empty:
-        return "No curve of figure 2 is worse."
-    names = Counter(causes.loc[causes["explains"], "reading"])
-    which = ": " + ", ".join(f"{name} ({count})" for name, count in names.most_common()) if names else ""
-    return (
-        f"Of the {len(causes)} curves of figure 2 that are worse, {names.total()} are within the tolerance "
-        f"under another reading of the paper{which}."
-    )
-
-
-def causes_as_text(causes: pd.DataFrame) -> str:
-    """The table of `readings.causes` for reading."""
-    if causes.empty:
-        return ""
-    at = causes["samples_evaluated"].map(verdict.scientific)
-    return causes.assign(samples_evaluated=at).to_string(index=False, float_format="{:.1f}".format)
-
-
-def as_markdown(statement: Statement) -> str:
+def as_markdown(summary: Summary) -> str:
     """The README's tables: curves and claims; then seeds and machines."""
-    titles = {2: "Figure 2: the lower bound [nats]", 3: "Figure 3: log p(x) [nats]"}
-    table = counted(statement.claims)
+    table = counted(summary.claims)
     return "\n\n".join([
-        f"**{headline(statement)}**",
-        *(_panels(table, figure, titles[figure]) for figure, table in statement.curves.items()),
-        "Ours, in brackets the paper's, after so many training samples: the furthest mark that both have reached. "
-        + in_words(statement.causes),
+        f"**{headline(summary)}**",
+        *(_panels(table, figure, names.FIGURES[figure]) for figure, table in summary.curves.items()),
+        "Ours, in brackets the paper's, after so many training samples: the furthest at which both are compared.",
         _markdown([[*table], *table.to_numpy().tolist()]),
-        _provenance(statement),
+        _provenance(summary),
     ])  # fmt: skip
 
 
 def _panels(table: pd.DataFrame, figure: int, title: str) -> str:
     """A row per panel of the figure, a column per algorithm and split."""
     panel = verdict.PANELS[figure][0][1]
-    symbol = {"n_latent": "Nz", "n_train": "N"}[panel]
-    columns = [(a, s) for a in claims.NAMES if a in set(table["algorithm"]) for s in ("train", "test")]
-    rows = [[title, *(f"{claims.NAMES[algorithm]}, {split}" for algorithm, split in columns)]]
+    columns = [(a, s) for a in names.ALGORITHMS if a in set(table["algorithm"]) for s in ("train", "test")]
+    rows = [[title, *(f"{names.ALGORITHMS[algorithm]}, {split}" for algorithm, split in columns)]]
     for (dataset, size), cells in table.groupby(["dataset", panel]):
         of = {(row["algorithm"], row["split"]): row for _, row in cells.iterrows()}
-        name = f"{claims.NAMES[dataset]}, {symbol} = {size}"
-        rows.append([name, *(_cell(of[column]) for column in columns)])
+        rows.append([names.panel(dataset, panel, size), *(_cell(of[column]) for column in columns)])
     return _markdown(rows)
 
 
 def _cell(row: pd.Series) -> str:
     if row["verdict"] == "not run":
         return "not run"
-    at = verdict.scientific(row["samples_evaluated"])
+    at = names.scientific(row["samples_evaluated"])
     return f"{row['ours']:.1f} ({row['paper']:.1f}) at {at}: {row['verdict']}"
 
 
@@ -203,11 +154,11 @@ def _range(values: pd.Series) -> str:
     return "not drawn" if np.isnan(low) else f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
 
 
-def _provenance(statement: Statement) -> str:
-    several = statement.beside[2].query("n_seeds > 1")
+def _provenance(summary: Summary) -> str:
+    several = summary.comparisons[2].query("n_seeds > 1")
     panels = several.groupby(["dataset", "n_latent"])["n_seeds"].max()
-    seeds = ", ".join(f"{claims.NAMES[d]}, Nz = {z}: {n} seeds" for (d, z), n in panels.items())
-    return f"Seeds: {seeds or 'one each'}; elsewhere one. Trained on {'; '.join(statement.cpus)}, a core per run."
+    seeds = ", ".join(f"{names.panel(dataset, 'n_latent', size)}: {n} seeds" for (dataset, size), n in panels.items())
+    return f"Seeds: {seeds or 'one each'}; elsewhere one. Trained on {'; '.join(summary.cpus)}, a core per run."
 
 
 def _markdown(rows: list[list[str]]) -> str:
@@ -225,7 +176,7 @@ def readme_block(text: str) -> tuple[str, str, str]:
     return before, between, after
 
 
-def write_readme(statement: Statement) -> None:
+def write_readme(summary: Summary) -> None:
     """Renew the table between the README's markers."""
     before, _, after = readme_block(README.read_text())
-    README.write_text(f"{before}{MARKERS[0]}\n{as_markdown(statement)}\n{MARKERS[1]}{after}")
+    README.write_text(f"{before}{MARKERS[0]}\n{as_markdown(summary)}\n{MARKERS[1]}{after}")

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
-from replication.paper.verdict import scientific
-from replication.plots.figures import ALGORITHMS, LINE_STYLES, TITLES
+from replication.paper import names
+from replication.plots.figures import LINE_STYLES
 
 BLUE, RED, ORANGE, GREEN = "#0b62a4", "#d1495b", "#e9a23b", "#2e8b57"
 ESTIMATORS = {
@@ -20,7 +20,7 @@ ESTIMATORS = {
     "score_function_baseline": ORANGE,
     "score_function": RED,
 }
-WORDS = {"reproduced": GREEN, "better": BLUE, "worse": RED, "not run": "0.5"}
+CLASS_COLOURS = {"within": GREEN, "above": BLUE, "below": RED, "not run": "0.5"}
 FAR = {"mnist": 15, "digits": 15, "frey_face": 300}  # nats from the paper at which a colour is full
 
 
@@ -29,23 +29,23 @@ def gradient_variance(table: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
 
     A column per stage of the training. The decoder's variance, the same for every estimator, is grey.
     """
-    marks = sorted(table["samples_evaluated"].unique())
+    points = sorted(table["samples_evaluated"].unique())
     figure, grid = plt.subplots(
-        4, len(marks), figsize=(3.6 * len(marks), 10.4), sharey="row", squeeze=False, layout="constrained"
+        4, len(points), figsize=(3.6 * len(points), 10.4), sharey="row", squeeze=False, layout="constrained"
     )
     rows = [(source, value, by) for by in ("n_mc_samples", "batch_size")
             for source, value in ((table, "variance"), (ratios, "ratio"))]  # fmt: skip
     for axes_of_row, (source, value, by) in zip(grid, rows, strict=True):
         axes_of_row[0].set_ylabel({"variance": "variance (encoder)", "ratio": "ratio to SGVB B (encoder)"}[value])
-        for axes, mark in zip(axes_of_row, marks, strict=True):
-            at_mark = source[source["samples_evaluated"] == mark]
-            _error_bars(axes, at_mark, value, by)
+        for axes, samples in zip(axes_of_row, points, strict=True):
+            at_point = source[source["samples_evaluated"] == samples]
+            _error_bars(axes, at_point, value, by)
             if value == "variance":
-                is_decoder = (at_mark["network"] == "decoder") & (at_mark["estimator"] == "sgvb_b")
-                line = _varied(at_mark[is_decoder], by)
+                is_decoder = (at_point["network"] == "decoder") & (at_point["estimator"] == "sgvb_b")
+                line = _varied(at_point[is_decoder], by)
                 axes.plot(line[by], line[value], ":", color="0.5", label="decoder, every estimator")
-    for axes, mark in zip(grid[0], marks, strict=True):
-        axes.set_title("at initialisation" if mark == 0 else f"after {mark:,} samples")
+    for axes, samples in zip(grid[0], points, strict=True):
+        axes.set_title("at initialisation" if samples == 0 else f"after {samples:,} samples")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -85,7 +85,7 @@ def compared(curves: pd.DataFrame, key: str, colours: Mapping[str, str] | None =
 
 
 def full_vb(curves: pd.DataFrame) -> Figure:
-    """Bounds [nats] at the last mark against the number of training datapoints: MAP and full VB, train and test."""
+    """Bounds [nats] at the end of each run against the number of training datapoints, for MAP and full VB."""
     n_latents = sorted(curves["n_latent"].unique())
     figure, row = plt.subplots(
         1, len(n_latents), figsize=(4.6 * len(n_latents), 4.2), sharey=True, squeeze=False, layout="constrained"
@@ -150,8 +150,8 @@ def graphical_model() -> Figure:
     return figure
 
 
-def grid(table: pd.DataFrame) -> Figure:
-    """Initialisation x stepsize: our bound on test [nats] in every cell, its distance to the paper's as its colour.
+def heat_map(table: pd.DataFrame) -> Figure:
+    """Initialisation x learning rate: our bound on test [nats] in each cell, its distance to the paper's as colour.
 
     A heat map per dataset and algorithm; the paper's value is in its title.
     """
@@ -159,7 +159,7 @@ def grid(table: pd.DataFrame) -> Figure:
     figure, row = plt.subplots(1, len(panels), figsize=(3.5 * len(panels), 3.4), squeeze=False, layout="constrained")
     for axes, ((dataset, algorithm), cells) in zip(row[0], panels, strict=True):
         wide = {
-            name: cells.pivot(index="initialisation", columns="stepsize", values=name)
+            name: cells.pivot(index="initialisation", columns="learning_rate", values=name)
             for name in ("ours", "difference")
         }
         limit = FAR[dataset]
@@ -171,15 +171,14 @@ def grid(table: pd.DataFrame) -> Figure:
         axes.set_xticks(range(wide["ours"].shape[1]), wide["ours"].columns)
         axes.set_yticks(range(len(wide["ours"])), wide["ours"].index)
         paper = cells["paper"].iloc[0]
-        axes.set_title(
-            f"{TITLES[dataset]}, $N_z$ = {cells['n_latent'].iloc[0]}\n{ALGORITHMS[algorithm][0]}, paper: {paper:.1f}"
-        )
-        axes.set_xlabel("stepsize")
+        title = names.panel(dataset, "n_latent", cells["n_latent"].iloc[0])
+        axes.set_title(f"{title}\n{names.ALGORITHMS[algorithm]}, paper: {paper:.1f}")
+        axes.set_xlabel("learning rate")
     return figure
 
 
 def readings(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
-    """Bound [nats] against training samples, a colour per `reading`, beside the paper; a panel per n_latent."""
+    """Bound [nats] against training samples, a colour per `reading`, with the paper's; a panel per n_latent."""
     panels = list(curves.groupby(["dataset", "n_latent"], sort=False))
     n_columns = min(3, len(panels))
     n_rows = math.ceil(len(panels) / n_columns)
@@ -191,7 +190,9 @@ def readings(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
     for axes, ((dataset, n_latent), panel) in zip(grid.flat, panels, strict=False):
         of = (paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)
         _readings_panel(axes, panel, paper[of & paper["algorithm"].isin(panel["algorithm"])])
-        axes.set(title=f"{TITLES[dataset]}, $N_z$ = {n_latent}", xscale="log", xlabel="training samples evaluated")
+        axes.set(
+            title=f"{names.DATASETS[dataset]}, $N_z$ = {n_latent}", xscale="log", xlabel="training samples evaluated"
+        )
     for axes in grid[:, 0]:
         axes.set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
     legends = [axes.get_legend_handles_labels() for axes in grid.flat[: len(panels)]]
@@ -218,10 +219,11 @@ def _readings_panel(axes: Axes, ours: pd.DataFrame, paper: pd.DataFrame) -> None
     axes.grid(alpha=0.25, linewidth=0.5)
 
 
-def verdict(beside: Mapping[int, pd.DataFrame], judged: Mapping[int, pd.DataFrame]) -> Figure:
-    """Ours minus the paper's [nats] at every mark of the verdict, a row per curve; the colour is in tolerances.
+def verdict(compared: Mapping[int, pd.DataFrame], judged: Mapping[int, pd.DataFrame]) -> Figure:
+    """Ours minus the paper's [nats] where the verdict compares, a row per curve; the colour is in tolerances.
 
-    `beside` and `judged` have the tables of those functions per figure. The judged value is bold.
+    Per figure, `compared` has the table of `verdict.compare_with_paper` and `judged` that of `verdict.judge`. The value
+    that is judged is bold.
     """
     heights = [len(table) // 2 for table in judged.values()]
     figure, grid = plt.subplots(len(judged), 2, figsize=(12, 0.34 * sum(heights) + 2), squeeze=False,
@@ -230,19 +232,19 @@ def verdict(beside: Mapping[int, pd.DataFrame], judged: Mapping[int, pd.DataFram
         for axes, split in zip(row, LINE_STYLES, strict=True):
             curves = table[table["split"] == split].reset_index(drop=True)
             keys = [key for key in curves.columns[:4] if key != "split"]
-            marks = beside[number].merge(curves[[*keys, "split"]].reset_index(), on=[*keys, "split"])
-            _differences(axes, marks, curves, keys, sorted(beside[number]["samples_evaluated"].unique()))
+            points = compared[number].merge(curves[[*keys, "split"]].reset_index(), on=[*keys, "split"])
+            _differences(axes, points, curves, keys, sorted(compared[number]["samples_evaluated"].unique()))
             axes.set_title(f"figure {number}, {split}")
         row[1].set_yticks([])
     return figure
 
 
-def _differences(axes: Axes, marks: pd.DataFrame, curves: pd.DataFrame, keys: list[str], columns: list[int]) -> None:
-    """One heat map: a row per curve, a column per mark, the verdict's word at the end of the row."""
+def _differences(axes: Axes, points: pd.DataFrame, curves: pd.DataFrame, keys: list[str], columns: list[int]) -> None:
+    """One heat map: a row per curve, a column per evaluation point, the verdict at the end of the row."""
     shape = {"index": range(len(curves)), "columns": columns}
-    marks = marks.assign(in_tolerances=marks["difference"] / marks["tolerance"])
+    points = points.assign(in_tolerances=points["difference"] / points["tolerance"])
     values, colours = (
-        marks.pivot(index="index", columns="samples_evaluated", values=name).reindex(**shape).to_numpy()
+        points.pivot(index="index", columns="samples_evaluated", values=name).reindex(**shape).to_numpy()
         for name in ("difference", "in_tolerances")
     )
     axes.imshow(colours, cmap="RdBu", vmin=-3, vmax=3, aspect="auto")
@@ -251,9 +253,11 @@ def _differences(axes: Axes, marks: pd.DataFrame, curves: pd.DataFrame, keys: li
         style = {"ha": "center", "va": "center", "fontsize": "small", "fontweight": "bold" if is_judged else "normal"}
         style["color"] = "white" if abs(colours[i, j]) > 2 else "black"
         axes.text(j, i, "" if np.isnan(value) else f"{value:+.1f}", **style)
-    for i, word in enumerate(curves["verdict"]):
-        axes.text(len(columns) - 0.4, i, word, va="center", fontsize="small", color=WORDS[word])
-    symbol = {"n_latent": "$N_z$", "n_train": "$N$"}[keys[1]]
-    names = [f"{TITLES[d]}, {symbol} = {n}, {ALGORITHMS[a][0]}" for d, n, a in curves[keys].itertuples(index=False)]
-    axes.set_yticks(range(len(curves)), names, fontsize="small")
-    axes.set_xticks(range(len(columns)), map(scientific, columns))
+    for i, found in enumerate(curves["verdict"]):
+        axes.text(len(columns) - 0.4, i, found, va="center", fontsize="small", color=CLASS_COLOURS[found])
+    titles = [
+        f"{names.panel(dataset, keys[1], size)}, {names.ALGORITHMS[algorithm]}"
+        for dataset, size, algorithm in curves[keys].itertuples(index=False)
+    ]
+    axes.set_yticks(range(len(curves)), titles, fontsize="small")
+    axes.set_xticks(range(len(columns)), map(names.scientific, columns))

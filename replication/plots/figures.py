@@ -10,16 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-TITLES = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits, not MNIST"}
-ALGORITHMS = {
-    "aevb": ("AEVB", "#0b62a4", "0.35"),
-    "wake_sleep": ("Wake-sleep", "#d1495b", "0.6"),
-    "mcem": ("Monte Carlo EM", "#2e8b57", "0.75"),
-}
+from replication.paper import names
+
+COLOURS = {"aevb": ("#0b62a4", "0.35"), "wake_sleep": ("#d1495b", "0.6"), "mcem": ("#2e8b57", "0.75")}  # ours, paper's
 LINE_STYLES = {"train": (0, (4, 2)), "test": "-"}
 Y_LIMITS = {"mnist": (-150, -95), "frey_face": (0, 1600)}  # the paper's axes
 X_LIMITS = (1e5, 1e8)
-OURS, PAPER = (1, 1.6), (2, 0.8)  # which colour of an algorithm, which line width
+OURS, PAPER = (0, 1.6), (1, 0.8)  # which colour of an algorithm, which line width
 Y_LIMITS_3, X_LIMITS_3 = (-160, -100), (0, 60)
 
 
@@ -43,7 +40,7 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
             axes.set_visible(True)
             _lines(axes, paper[(paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)], "value", PAPER)
             _lines(axes, ours[ours["n_latent"] == n_latent], "bound", OURS)
-            axes.set(title=f"{TITLES[dataset]}, $N_z$ = {n_latent}", xscale="log", xlim=X_LIMITS)
+            axes.set(title=f"{names.DATASETS[dataset]}, $N_z$ = {n_latent}", xscale="log", xlim=X_LIMITS)
             axes.set_ylim(*_y_limits(dataset, ours))
             axes.grid(alpha=0.25, linewidth=0.5)
             axes.set_xlabel("training samples evaluated")
@@ -62,7 +59,7 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
         ours = curves[curves["n_train"] == n_train]
         for table, column, style in ((reference, "value", PAPER), (ours, "log_px", OURS)):
             _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), column, style)
-        axes.set(title=f"{TITLES[dataset]}, $N_{{train}}$ = {n_train}", xlim=X_LIMITS_3)
+        axes.set(title=f"{names.DATASETS[dataset]}, $N_{{train}}$ = {n_train}", xlim=X_LIMITS_3)
         axes.set_xlabel("training samples evaluated (millions)")
         axes.set_ylim(*(Y_LIMITS_3 if len(reference) else (None, None)))
         axes.grid(alpha=0.25, linewidth=0.5)
@@ -70,7 +67,7 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
         if longest < 0.9 * X_LIMITS_3[1]:  # a short run fills its panel
             axes.set_xlim(0, longest)
     row[0][0].set_ylabel(r"estimated $\log p(x)$ [nats]")
-    _legend(figure, list(ALGORITHMS), with_paper=(paper["dataset"] == dataset).any())
+    _legend(figure, list(COLOURS), with_paper=(paper["dataset"] == dataset).any())
     return figure
 
 
@@ -78,7 +75,7 @@ def _lines(axes: Axes, curves: pd.DataFrame, column: str, style: tuple[int, floa
     colour, width = style
     keys = [key for key in ("algorithm", "split", "seed") if key in curves]
     for (algorithm, split, *_), curve in curves.groupby(keys):
-        line = {"color": ALGORITHMS[algorithm][colour], "linestyle": LINE_STYLES[split], "linewidth": width}
+        line = {"color": COLOURS[algorithm][colour], "linestyle": LINE_STYLES[split], "linewidth": width}
         axes.plot(curve["samples_evaluated"], curve[column], **line)
 
 
@@ -94,10 +91,10 @@ def _y_limits(dataset: str, ours: pd.DataFrame) -> tuple[float, float] | tuple[N
 def _legend(figure: Figure, algorithms: list[str], with_paper: bool) -> None:
     handles = []
     for source, (colour, width) in (("", OURS), ("paper: ", PAPER))[: 1 + with_paper]:
-        for name, *colours in (ALGORITHMS[algorithm] for algorithm in algorithms):
+        for algorithm in algorithms:
             for split, line_style in LINE_STYLES.items():
-                style = {"color": colours[colour - 1], "linestyle": line_style, "linewidth": width}
-                handles.append(Line2D([], [], label=f"{source}{name} ({split})", **style))
+                style = {"color": COLOURS[algorithm][colour], "linestyle": line_style, "linewidth": width}
+                handles.append(Line2D([], [], label=f"{source}{names.ALGORITHMS[algorithm]} ({split})", **style))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize="small")
 
 
