@@ -58,8 +58,13 @@ def load(name: str) -> Dataset:
 
 def load_local(name: str) -> Dataset | None:
     """The named dataset, verified, where a copy is on this machine; None, without a download, where there is none."""
-    sources = {"mnist": [MNIST_SHA256], "frey_face": [[file] for file in FREY_FACE_MIRRORS], "digits": [[]]}[name]
-    is_here = any(all(_local_copy(name, file) for file in files) for files in sources)
+    # Each list has the files of one complete copy.
+    copies: dict[str, list[list[str]]] = {
+        "mnist": [list(MNIST_SHA256)],
+        "frey_face": [[file] for file in FREY_FACE_MIRRORS],
+        "digits": [[]],
+    }
+    is_here = any(all(_local_copy(name, file) for file in files) for files in copies[name])
     return load(name) if is_here else None
 
 

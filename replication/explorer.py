@@ -81,16 +81,18 @@ def recorded_models(settings: Settings) -> dict[str, Model]:
     """
     folder = paths.runs(settings.profile)
     local = {name: data.load_local(name) for name in settings.datasets}
+    test_images = {name: dataset.x_test for name, dataset in local.items() if dataset is not None}
     found = {}
     for run in experiments.decoded(settings):
         if not (folder / run.run_id / records.WEIGHTS).exists():
             continue
-        kl = records.load(run, folder).facts["kl_per_dimension"]
-        most_used = sorted(np.argsort(kl)[-2:].tolist())
-        x_test = local[run.dataset].x_test if local[run.dataset] else None
+        record = records.load(run, folder)
+        if record is None:
+            continue
+        across, up = sorted(np.argsort(record.facts["kl_per_dimension"])[-2:].tolist())  # the most used
         params = networks.from_arrays(records.load_weights(run, folder))
         found[f"{names.DATASETS[run.dataset]}, {run.n_latent} latent dimensions"] = Model(
-            params, run.dataset, x_test, most_used
+            params, run.dataset, test_images.get(run.dataset), (across, up)
         )
     return found
 

@@ -1,7 +1,7 @@
 """Encoder and decoder: MLPs with one hidden tanh layer whose outputs are TFP distributions (appendix C)."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -56,7 +56,7 @@ class Params(NamedTuple):
 
 def to_arrays(params: NamedTuple, prefix: str = "") -> dict[str, np.ndarray]:
     """Parameters by name, such as `encoder.hidden.w`."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, value in zip(params._fields, params, strict=True):
         is_leaf = not hasattr(value, "_fields")
         arrays |= {prefix + name: value.numpy()} if is_leaf else to_arrays(value, f"{prefix}{name}.")
@@ -66,7 +66,7 @@ def to_arrays(params: NamedTuple, prefix: str = "") -> dict[str, np.ndarray]:
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> Params:
     """The inverse of `to_arrays` for a model with an encoder."""
 
-    def pack(part: str, kind: type) -> NamedTuple:
+    def pack(part: str, kind: Any) -> Any:
         layers = (Dense(*(tf.constant(arrays[f"{part}.{layer}.{name}"]) for name in "wb")) for layer in kind._fields)
         return kind(*layers)
 

@@ -1,6 +1,7 @@
 """Other readings of what the paper leaves open, and other seeds: their runs, and what each reading changes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -105,7 +106,7 @@ def shared_variance(settings: Settings) -> list[RunConfig]:
 def figure3_readings(settings: Settings) -> list[RunConfig]:
     """The runs of figure 3 with the other learning rates, and with the initialisation of the authors' code."""
     runs = figure3(settings)
-    readings = [{"learning_rate": rate} for rate in LEARNING_RATES]
+    readings: list[dict[str, Any]] = [{"learning_rate": rate} for rate in LEARNING_RATES]
     readings.append({"learning_rate": 0.02, "initialisation": "fan_in"})
     others = (run.replace(samples_total=SAMPLES_FIGURE_3, **reading) for reading in readings for run in runs)
     return [other for other in others if other.run_id not in {run.run_id for run in runs}]

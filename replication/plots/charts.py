@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -210,7 +211,7 @@ def _readings_panel(axes: Axes, ours: pd.DataFrame, paper: pd.DataFrame) -> None
     sources = [("paper", paper, "value", "0.35"), *((name, curve, "bound", c) for (name, curve), c in colours)]
     for name, table, column, colour in sources:
         for split, curve in table.groupby("split"):
-            style = {"linestyle": LINE_STYLES[split], "color": colour, "label": f"{name} ({split})"}
+            style: dict[str, Any] = {"linestyle": LINE_STYLES[split], "color": colour, "label": f"{name} ({split})"}
             axes.plot(curve["samples_evaluated"], curve[column], **style)
     ends = ours.groupby(["reading", "split"])["bound"].last()
     lowest = min(paper["value"].min() - 10, ends.min()) if len(paper) else ours["bound"].min()
@@ -250,7 +251,12 @@ def _differences(axes: Axes, points: pd.DataFrame, curves: pd.DataFrame, keys: l
     axes.imshow(colours, cmap="RdBu", vmin=-3, vmax=3, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         is_judged = columns[j] == curves.loc[i, "samples_evaluated"]
-        style = {"ha": "center", "va": "center", "fontsize": "small", "fontweight": "bold" if is_judged else "normal"}
+        style: dict[str, Any] = {
+            "ha": "center",
+            "va": "center",
+            "fontsize": "small",
+            "fontweight": "bold" if is_judged else "normal",
+        }
         style["color"] = "white" if abs(colours[i, j]) > 2 else "black"
         axes.text(j, i, "" if np.isnan(value) else f"{value:+.1f}", **style)
     for i, found in enumerate(curves["verdict"]):

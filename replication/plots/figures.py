@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -40,7 +41,7 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
             axes.set_visible(True)
             _lines(axes, paper[(paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)], "value", PAPER)
             _lines(axes, ours[ours["n_latent"] == n_latent], "bound", OURS)
-            axes.set(title=f"{names.DATASETS[dataset]}, $N_z$ = {n_latent}", xscale="log", xlim=X_LIMITS)
+            axes.set(title=names.panel(dataset, "n_latent", n_latent), xscale="log", xlim=X_LIMITS)
             axes.set_ylim(*_y_limits(dataset, ours))
             axes.grid(alpha=0.25, linewidth=0.5)
             axes.set_xlabel("training samples evaluated")
@@ -59,7 +60,7 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
         ours = curves[curves["n_train"] == n_train]
         for table, column, style in ((reference, "value", PAPER), (ours, "log_px", OURS)):
             _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), column, style)
-        axes.set(title=f"{names.DATASETS[dataset]}, $N_{{train}}$ = {n_train}", xlim=X_LIMITS_3)
+        axes.set(title=names.panel(dataset, "n_train", n_train), xlim=X_LIMITS_3)
         axes.set_xlabel("training samples evaluated (millions)")
         axes.set_ylim(*(Y_LIMITS_3 if len(reference) else (None, None)))
         axes.grid(alpha=0.25, linewidth=0.5)
@@ -72,11 +73,14 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
 
 
 def _lines(axes: Axes, curves: pd.DataFrame, column: str, style: tuple[int, float]) -> None:
-    colour, width = style
     keys = [key for key in ("algorithm", "split", "seed") if key in curves]
     for (algorithm, split, *_), curve in curves.groupby(keys):
-        line = {"color": COLOURS[algorithm][colour], "linestyle": LINE_STYLES[split], "linewidth": width}
-        axes.plot(curve["samples_evaluated"], curve[column], **line)
+        axes.plot(curve["samples_evaluated"], curve[column], **_line(algorithm, split, style))
+
+
+def _line(algorithm: str, split: str, style: tuple[int, float]) -> dict[str, Any]:
+    colour, width = style
+    return {"color": COLOURS[algorithm][colour], "linestyle": LINE_STYLES[split], "linewidth": width}
 
 
 def _y_limits(dataset: str, ours: pd.DataFrame) -> tuple[float, float] | tuple[None, None]:
@@ -90,11 +94,11 @@ def _y_limits(dataset: str, ours: pd.DataFrame) -> tuple[float, float] | tuple[N
 
 def _legend(figure: Figure, algorithms: list[str], with_paper: bool) -> None:
     handles = []
-    for source, (colour, width) in (("", OURS), ("paper: ", PAPER))[: 1 + with_paper]:
+    for source, style in (("", OURS), ("paper: ", PAPER))[: 1 + with_paper]:
         for algorithm in algorithms:
-            for split, line_style in LINE_STYLES.items():
-                style = {"color": COLOURS[algorithm][colour], "linestyle": line_style, "linewidth": width}
-                handles.append(Line2D([], [], label=f"{source}{names.ALGORITHMS[algorithm]} ({split})", **style))
+            for split in LINE_STYLES:
+                label = f"{source}{names.ALGORITHMS[algorithm]} ({split})"
+                handles.append(Line2D([], [], label=label, **_line(algorithm, split, style)))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize="small")
 
 

@@ -77,8 +77,8 @@ def posterior(
     if labels is None:
         right.scatter(*u.T, color="0.3", **style)
     else:
-        for label, colour in zip(np.unique(labels), plt.colormaps["tab10"].colors, strict=False):
-            right.scatter(*u[labels == label].T, color=colour, label=str(label), **style)
+        for i, label in enumerate(np.unique(labels)):
+            right.scatter(*u[labels == label].T, color=f"C{i}", label=str(label), **style)
         right.legend(markerscale=4, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     right.set(xlim=(0, 1), ylim=(0, 1), box_aspect=height / width, xticks=[], yticks=[])
     return figure
