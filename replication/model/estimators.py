@@ -27,7 +27,7 @@ class Bound(NamedTuple):
 
     @property
     def objective(self) -> tf.Tensor:
-        """What an algorithm that reports this bound is watched by: the bound itself."""
+        """The value that training reports and checks for divergence: here the bound itself."""
         return self.elbo
 
 
