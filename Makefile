@@ -1,56 +1,65 @@
 # The project's commands. `make reproduce` and `make test` are the two to know.
-PYTHON ?= python3.11
+PYTHON ?= $(or $(shell command -v python3.11),python3)
 PROFILE ?= quick
-JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+PYTHONS := 3.11 3.12 3.13
+UNSUPPORTED = PYTHON=$(PYTHON) is $(if $(VERSION),Python $(VERSION),no Python). Choose one of $(PYTHONS): make PYTHON=python3.12
 VENV := .venv
+INSTALLED := $(VENV)/installed-$(VERSION)
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH :=
 
 .PHONY: reproduce test drift notebooks nbval verdict report explorer benchmark lab lint lock clean
 
-reproduce: $(VENV)/installed  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper
+reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper
 	python -m replication reproduce --profile $(PROFILE) --jobs $(JOBS)
 
-test: $(VENV)/installed  ## the unit tests
+test: $(INSTALLED)  ## the unit tests
 	python -m pytest -n $(JOBS) --dist worksteal tests
 
-notebooks: $(VENV)/installed  ## execute the committed notebooks in place, from recorded runs
+notebooks: $(INSTALLED)  ## execute the committed notebooks in place, from recorded runs
 	python -m replication notebooks
 
-drift: $(VENV)/installed  ## recorded runs, trained anew to their first mark
+drift: $(INSTALLED)  ## recorded runs, trained anew to their first mark
 	python -m pytest -n $(JOBS) -m drift tests
 
-nbval: $(VENV)/installed  ## re-run the committed notebooks and compare with their stored outputs
+nbval: $(INSTALLED)  ## re-run the committed notebooks and compare with their stored outputs
 	REPLICATION_RECORDED_ONLY=1 python -m pytest --nbval --nbval-current-env --dist loadscope notebooks
 
-verdict: $(VENV)/installed  ## every curve and claim of the paper beside the recorded runs
+verdict: $(INSTALLED)  ## every curve and claim of the paper beside the recorded runs
 	@python -m replication verdict
 
 report: PROFILE = paper
-report: $(VENV)/installed  ## the executed notebooks as web pages: out/<profile>/report/index.html
+report: $(INSTALLED)  ## the executed notebooks as web pages: out/<profile>/report/index.html
 	python -m replication report --profile $(PROFILE)
 
-explorer: $(VENV)/installed  ## the explorer as an app in the browser
+explorer: $(INSTALLED)  ## the explorer as an app in the browser
 	voila notebooks/7_explorer.ipynb
 
-benchmark: $(VENV)/installed  ## samples per second against Keras fit and a plain matrix product
+benchmark: $(INSTALLED)  ## samples per second against Keras fit and a plain matrix product
 	python -m replication benchmark
 
-lab: $(VENV)/installed  ## open the notebooks
+lab: $(INSTALLED)  ## open the notebooks
 	jupyter lab notebooks
 
-lint: $(VENV)/installed
-	ruff check . && ruff format --check .
+lint: $(INSTALLED)  ## style, the one way of the imports, types
+	ruff check .
+	ruff format --check .
+	lint-imports
+	mypy
 
-lock: $(VENV)/installed  ## resolve the lock file anew from the ranges in pyproject.toml
+lock: $(INSTALLED)  ## resolve the lock file anew from the ranges in pyproject.toml
 	pip install --quiet uv && uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## everything that a command above can make again, except data and the user's checkpoints
 	rm -rf out figures/smoke figures/quick $(VENV)
 
-$(VENV)/installed: requirements.lock pyproject.toml
-	$(or $(shell command -v $(PYTHON)),python3) -m venv $(VENV)
+# Made anew when the lock or the version of Python changes, so that nothing of the old one stays.
+$(INSTALLED): requirements.lock pyproject.toml
+	$(if $(filter $(VERSION),$(PYTHONS)),,$(error $(UNSUPPORTED)))
+	$(PYTHON) -m venv --clear $(VENV)
 	pip install --quiet --disable-pip-version-check -r requirements.lock
 	pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
