@@ -11,7 +11,6 @@ from replication import data, draws
 from replication.config import RunConfig
 from replication.model import hmc, latent
 from replication.runs import gradients, training
-from replication.runs.checkpoints import Run
 
 Pair = tuple[int, int]
 
