@@ -16,7 +16,10 @@ MAX_STREAMS = 64  # fixed, so that a new purpose leaves the numbers of the other
 
 
 def stream(seed: tf.Tensor | int, step: tf.Tensor | int, name: str, *parts: str | int | tf.Tensor) -> tf.Tensor:
-    """The seed pair [2] of one purpose at one step; `parts` name streams within it, such as the split it is for."""
+    """The seed pair [2] of one purpose at one step; `parts` name streams within it, such as the split it is for.
+
+    Every draw of a run gets its seed pair here, or from `fold_in` of such a pair: no two uses share their numbers.
+    """
     counter = tf.cast(step, tf.int64) * MAX_STREAMS + STREAMS.index(name)
     return fold_in(tf.stack([tf.cast(seed, tf.int64), counter]), *parts)
 

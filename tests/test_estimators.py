@@ -48,14 +48,16 @@ def test_sgvb_b_is_unbiased(exact):
     np.testing.assert_allclose(many.kl, exact["kl"], rtol=1e-3)
 
 
-def test_bound_is_below_the_log_marginal_likelihood(exact):
-    assert np.all(exact["log_px_given_z"] - exact["kl"] < exact["log_px"])
-
-
-def test_elbo_is_reconstruction_minus_kl(exact):
-    bound = sgvb_b(exact["params"], exact["x"], tf.zeros([1, 4, 1]))
-    np.testing.assert_allclose(bound.elbo, bound.log_px_given_z - bound.kl)
-    assert bound.elbo.shape == (4,)
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_every_estimator_gives_the_bound(exact, name):
+    # Fails if a term of one estimator has another sign, weight or distribution, by 4.5 standard errors.
+    eps = draws.normal(draws.stream(0, 5, "eps"), [40, 1000, 4, 1])
+    elbo = np.array([ESTIMATORS[name](exact["params"], exact["x"], part).elbo for part in eps], np.float64)
+    bound = exact["log_px_given_z"] - exact["kl"]
+    standard_error = elbo.std(axis=0, ddof=1) / np.sqrt(len(elbo))
+    assert elbo.shape == (40, 4) and np.all(standard_error < 0.02)
+    assert np.all(np.abs(elbo.mean(axis=0) - bound) < 4.5 * standard_error)
+    assert np.all(elbo.mean(axis=0) < exact["log_px"])
 
 
 def test_more_samples_of_z_vary_less(exact):
@@ -105,13 +107,6 @@ def test_every_gradient_is_unbiased(exact, exact_gradient, name):
     standard_error = values.std(axis=0) / np.sqrt(n)
     z_scores = (values.mean(axis=0) - exact_gradient) / np.maximum(standard_error, 1e-3 * np.abs(exact_gradient) + 1e-6)
     assert np.max(np.abs(z_scores)) < 4
-
-
-@pytest.mark.parametrize("name", list(ESTIMATORS))
-def test_estimators_agree_on_the_value(exact, name):
-    eps = draws.normal(draws.stream(0, 5, "eps"), [4000, 4, 1])
-    elbo = ESTIMATORS[name](exact["params"], exact["x"], eps).elbo
-    np.testing.assert_allclose(elbo, exact["log_px_given_z"] - exact["kl"], atol=0.2)
 
 
 def test_an_unknown_estimator_lists_the_known_ones():

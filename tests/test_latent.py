@@ -52,6 +52,20 @@ def test_kl_per_dimension_sums_to_the_kl_of_the_bound(params):
     assert latent.kl_per_dimension(params.encoder, tf.constant(x)).sum() == pytest.approx(whole, rel=1e-5)
 
 
+@pytest.mark.parametrize("log_var", [-300, -110, -20, -1e-3, 0, 1e-3, 20, 100, 300])
+def test_kl_per_dimension_is_exact_at_extreme_variances(params, log_var):
+    # Fails if the KL is taken from a float32 variance, which is 0 at -110 and infinite at 100, or cancels near 0.
+    mean, log_var = np.float32([0.3, 0]), np.float32(log_var)
+    heads = {
+        "mean": networks.Dense(tf.zeros([8, 2]), tf.constant(mean)),
+        "log_var": networks.Dense(tf.zeros([8, 2]), tf.fill([2], log_var)),
+    }
+    m, v = np.longdouble(mean), np.longdouble(log_var)
+    exact = (m**2 + np.exp(v) - 1 - v) / 2
+    kl = latent.kl_per_dimension(params.encoder._replace(**heads), tf.zeros([3, 64]))
+    np.testing.assert_allclose(kl, exact.astype(float), rtol=1e-9)
+
+
 def test_the_mnist_manifold_shows_nearly_all_digits(load_or_skip):
     # Fails if the recorded 2-D model is untrained or collapsed, or if its weights are another's.
     mnist = load_or_skip("mnist")

@@ -45,13 +45,13 @@ def log_prior_of_minibatch(config: RunConfig, params: Params) -> tf.Tensor:
 
 
 def adagrad_ascent(config: RunConfig, state: State, gradient: Params) -> State:
-    """theta += stepsize * g / sqrt(sum of g^2 + epsilon) (Duchi et al. 2010); the accumulator starts from 0.
+    """theta += learning_rate * g / sqrt(sum of g^2 + epsilon) (Duchi et al. 2010); the accumulator starts from 0.
 
     The step is not counted here: an algorithm may update more than once per step.
     """
     total = tf.nest.map_structure(lambda s, g: s + g**2, state.sum_of_squares, gradient)
-    stepsize = tf.where(state.step < config.warm_up_steps, 0.0, config.learning_rate)
+    learning_rate = tf.where(state.step < config.warm_up_steps, 0.0, config.learning_rate)
     params = tf.nest.map_structure(
-        lambda p, g, s: p + stepsize * g * tf.math.rsqrt(s + ADAGRAD_EPSILON), state.params, gradient, total
+        lambda p, g, s: p + learning_rate * g * tf.math.rsqrt(s + ADAGRAD_EPSILON), state.params, gradient, total
     )
     return state._replace(params=params, sum_of_squares=total)

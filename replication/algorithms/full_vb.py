@@ -54,7 +54,7 @@ class FullBound(NamedTuple):
 
     @property
     def objective(self) -> tf.Tensor:
-        """What the algorithm climbs: the bound."""
+        """The term that the algorithm maximises: the bound."""
         return self.elbo
 
 
@@ -112,6 +112,8 @@ def _decode_local(posterior: Posterior, z: tf.Tensor, zeta_seed: tf.Tensor) -> n
     mean, log_var = posterior
 
     def noisy(layer: int, inputs: tf.Tensor) -> tf.Tensor:
+        # Not `draws.fold_in`, which would change every recorded run. A layer of its own lies in the upper 32 bits of
+        # the counter, which `draws.stream` leaves free for 2^32 / MAX_STREAMS = 67 million steps.
         return noisy_dense(mean[layer], log_var[layer], inputs, zeta_seed + tf.constant([0, layer << 32], tf.int64))
 
     h = tf.tanh(noisy(0, z))

@@ -2,7 +2,7 @@
 
 | paper | here |
 |---|---|
-| 10 HMC leapfrog steps, stepsize tuned to 90 % acceptance | the same; chains persist from step to step, authors' rule |
+| 10 HMC leapfrog steps, step size tuned to 90 % acceptance | the same; chains persist across steps, authors' rule |
 | then 5 weight updates with the acquired sample | 5 Adagrad updates, each on all N datapoints |
 | "training samples evaluated" is not defined for MCEM | each update evaluates every datapoint: a step counts 5 N |
 
@@ -31,7 +31,7 @@ class DecoderParams(NamedTuple):
 
 
 class State(NamedTuple):
-    """Parameters, Adagrad's accumulator, and one chain per datapoint: z [N, n_latent] and its stepsize."""
+    """Parameters, Adagrad's accumulator, and one chain per datapoint: z [N, n_latent]; all share `step_size`."""
 
     step: tf.Tensor
     params: DecoderParams
@@ -82,6 +82,7 @@ def _e_step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> S
 
     def move_chunk(chunk: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         i, x, z = chunk
+        # Every chunk of every step has a number of its own; TFP sees the lower 32 bits, enough for 67 million of them.
         seed_pair = draws.stream(seed, state.step * n_chunks + i, "chains")
         return hmc.move(lambda z: log_joint(state.params.decoder, x, z), z, state.step_size, N_LEAPFROG, seed_pair)
 

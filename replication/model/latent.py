@@ -53,7 +53,7 @@ def encoder_mean(params: Params, x: np.ndarray) -> np.ndarray:
 
 def random_samples(params: Params, n: int, seed: int) -> np.ndarray:
     """Decoder means [n, D] of draws from the prior (figure 5)."""
-    z = draws.normal(draws.stream(tf.constant(seed, tf.int64), 0, "samples"), [n, n_latent_of(params)])
+    z = draws.normal(draws.stream(seed, 0, "samples"), [n, n_latent_of(params)])
     return decoder_mean(params, z)
 
 
@@ -64,7 +64,11 @@ def interpolation(params: Params, x_from: np.ndarray, x_to: np.ndarray, n: int) 
 
 
 def kl_per_dimension(encoder: Encoder, x: tf.Tensor) -> np.ndarray:
-    """The mean over x [N, D] of KL(q(z_j|x) || p(z_j)) for each latent dimension j (appendix B), in nats."""
-    q = networks.encode(encoder, x)
-    mean, variance = q.mean(), q.variance()
-    return tf.reduce_mean(mean**2 + variance - 1 - tf.math.log(variance), axis=0).numpy() / 2
+    """The mean over x [N, D] of KL(q(z_j|x) || p(z_j)) for each latent dimension j, in nats, [n_latent].
+
+    KL = (mu^2 + sigma^2 - 1 - log sigma^2) / 2. Source: appendix B.
+    """
+    h = tf.tanh(encoder.hidden(x))
+    # From the log variance itself, in float64: a float32 variance is 0 or infinite where its logarithm is not.
+    mean, log_var = (tf.cast(head(h), tf.float64).numpy() for head in (encoder.mean, encoder.log_var))
+    return np.mean(mean**2 + np.expm1(log_var) - log_var, axis=0) / 2

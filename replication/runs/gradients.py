@@ -1,5 +1,6 @@
 """How much a gradient estimate varies: the argument of section 2.2, measured."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,28 +18,30 @@ from replication.runs.checkpoints import Run
 NETWORKS = Params._fields
 
 
-def variances(config: RunConfig, marks: Sequence[int], sizes: Sequence[tuple[int, int]], n_pairs: int) -> pd.DataFrame:
+def variances(config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[int, int]], n_pairs: int) -> pd.DataFrame:
     """The variance of the gradient of the mean bound per datapoint, after so many training samples of AEVB.
 
-    One row per mark, estimator, minibatch size M and number of samples L in `sizes`, and network: the sum of the
-    variances of all its weights and biases, over minibatches (`variance`) and over z alone (`variance_of_z`), each with
-    its standard error. Estimated from pairs of independent gradients: half their squared distance.
+    One row per evaluation point, estimator, minibatch size M and number of samples L in `sizes`, and network: the sum
+    of the variances of all its weights and biases, over minibatches and z (`variance`) and over z alone
+    (`variance_of_z`), each with its standard error, in nats^2. Estimated from pairs of independent gradients: half
+    their squared distance. The estimators see the same minibatches and noise, which are no draws of the training run.
     """
     dataset = data.load(config.dataset)
     engine = training.Engine(config, dataset)
     rows = []
-    with bar(len(marks) * len(sizes) * len(ESTIMATORS), "estimate") as progress:
-        for mark, params in zip(marks, _states(engine, marks), strict=True):
+    with bar(len(points) * len(sizes) * len(ESTIMATORS), "estimate") as progress:
+        for point, params in zip(points, _states(engine, points), strict=True):
             for estimator in ESTIMATORS:
                 for m, n_samples in sizes:
                     progress.update(1)
                     if estimator == "score_function_baseline" and n_samples < 2:
                         continue
+                    size = (m, n_samples, n_pairs)
                     found = {
-                        name: _pairs(estimator, params, engine.x_train, m, n_samples, n_pairs, tf.constant(per)).numpy()
+                        name: _pairs(estimator, params, engine.x_train, engine.seed, *size, tf.constant(per)).numpy()
                         for name, per in (("variance", 1), ("variance_of_z", 2))
                     }
-                    rows += _rows(found, mark, estimator, m, n_samples)
+                    rows += _rows(found, point, estimator, m, n_samples)
     return pd.DataFrame(rows)
 
 
@@ -52,18 +55,18 @@ def ratios(table: pd.DataFrame, to: str = "sgvb_b", column: str = "variance") ->
     return both[[*keys, "estimator", "ratio", "ratio_se"]]
 
 
-def _states(engine: training.Engine, marks: Sequence[int]) -> list[Params]:
+def _states(engine: training.Engine, points: Sequence[int]) -> list[Params]:
     """The parameters after so many training samples."""
     run, states = Run(engine.initial_state), []
-    for mark in marks:
-        while run.step * engine.config.samples_per_step < mark:
-            run, _ = engine.advance(run, mark // engine.config.samples_per_step)
+    for point in points:
+        while run.step * engine.config.samples_per_step < point:
+            run, _ = engine.advance(run, math.ceil(point / engine.config.samples_per_step))
         states.append(run.state.params)
     return states
 
 
-def _rows(found: dict[str, np.ndarray], mark: int, estimator: str, m: int, n_samples: int) -> list[dict]:
-    size = {"samples_evaluated": mark, "estimator": estimator, "batch_size": m, "n_mc_samples": n_samples}
+def _rows(found: dict[str, np.ndarray], point: int, estimator: str, m: int, n_samples: int) -> list[dict]:
+    size = {"samples_evaluated": point, "estimator": estimator, "batch_size": m, "n_mc_samples": n_samples}
     rows = []
     for i, network in enumerate(NETWORKS):
         row = {**size, "network": network}
@@ -76,7 +79,14 @@ def _rows(found: dict[str, np.ndarray], mark: int, estimator: str, m: int, n_sam
 
 @tf.function
 def _pairs(
-    estimator: str, params: Params, x_train: tf.Tensor, m: int, n_samples: int, n_pairs: int, per_minibatch: tf.Tensor
+    estimator: str,
+    params: Params,
+    x_train: tf.Tensor,
+    seed: tf.Tensor,
+    m: int,
+    n_samples: int,
+    n_pairs: int,
+    per_minibatch: tf.Tensor,
 ) -> tf.Tensor:
     """Half the squared distance of two independent gradients [n_pairs, networks]; its mean is the variance.
 
@@ -85,9 +95,9 @@ def _pairs(
     n_latent = params.decoder.hidden.w.shape[0]
 
     def gradient(i):
-        minibatch = draws.stream(1, i // tf.cast(per_minibatch, tf.int64), "minibatch")
+        minibatch = draws.stream(seed, i // tf.cast(per_minibatch, tf.int64), "gradient_variance", "minibatch")
         x = tf.gather(x_train, draws.indices(minibatch, len(x_train), m))
-        eps = draws.normal(draws.stream(1, i, "eps"), [n_samples, m, n_latent])
+        eps = draws.normal(draws.stream(seed, i, "gradient_variance", "eps"), [n_samples, m, n_latent])
         with tf.GradientTape() as tape:
             tape.watch(params)
             elbo = tf.reduce_mean(ESTIMATORS[estimator](params, x, eps).elbo)
