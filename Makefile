@@ -1,9 +1,10 @@
 # The project's commands. `make reproduce` and `make test` are the two to know.
 PYTHON ?= python3.11
 PROFILE ?= quick
-JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
+# The cores that this process may use, in a container or a Slurm job too.
+JOBS ?= $(shell $(BIN)/python -c "import joblib; print(joblib.cpu_count())")
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH :=
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from replication.config import RunConfig
 from replication.paper import verdict
-from replication.paper.experiments import Settings, figure2, figure3, manifolds
+from replication.paper.experiments import Settings, bounds, figure2, figure3
 from replication.runs.records import Record
 from replication.runs.records import curves as curves_of
 
@@ -28,10 +28,10 @@ AUTHORS_WAKE_SLEEP = {"log_var_factor": 0.1, "warm_up_steps": 100}
 
 def stepsizes(settings: Settings, figure: int = 2) -> list[RunConfig]:
     """The first iterations of every run of a figure (figure 4's with those of 2) with each of the paper's stepsizes."""
-    runs = figure3(settings) if figure == 3 else figure2(settings) + manifolds(settings)
+    runs = figure3(settings) if figure == 3 else bounds(settings)
     return [
         run.replace(learning_rate=stepsize, samples_total=SAMPLES_STEPSIZE[figure])
-        for run in dict.fromkeys(runs)
+        for run in runs
         for stepsize in STEPSIZES
     ]
 
