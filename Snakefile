@@ -34,8 +34,10 @@ TRAIN = f"python -m replication train --profile {CHOSEN.profile} --datasets {DAT
 TRAIN += f" --only {{wildcards.run_id}} --outcome {OUT}/logs/{{wildcards.run_id}}.json > {{log}} 2>&1"
 
 
+# The runs are named here too: Snakemake does not make a missing file anew for a notebook that is there.
 rule all:
     input:
+        FINISHED.values(),
         expand(f"{OUT}/{{notebook}}.ipynb", notebook=NOTEBOOKS),
 
 

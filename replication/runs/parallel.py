@@ -44,14 +44,15 @@ def train_all(configs: list[RunConfig], folder: Path, n_workers: int | None = No
 def in_words(seconds: Mapping[str, float]) -> str:
     """What `train_all` did."""
     trained = [value for value in seconds.values() if value]
-    said = [f"Trained {_runs(len(trained))} ({sum(trained):.0f} core-seconds)."] if trained else []
+    said = [f"Trained {counted(len(trained), 'run')} ({sum(trained):.0f} core-seconds)."] if trained else []
     if written := len(seconds) - len(trained):
-        said.append(f"Wrote the record of {_runs(written)} from the finished checkpoint, without training.")
+        said.append(f"Wrote the record of {counted(written, 'run')} from the finished checkpoint, without training.")
     return " ".join(said) or "No run was trained."
 
 
-def _runs(n: int) -> str:
-    return "1 run" if n == 1 else f"{n} runs"
+def counted(n: int, thing: str) -> str:
+    """A number of things in words: 1 run, 2 runs."""
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def _die_with_parent() -> None:
