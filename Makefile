@@ -1,13 +1,14 @@
 # The project's commands. `make reproduce` and `make test` are the two to know.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 PROFILE ?= quick
-JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 PYTHONS := 3.11 3.12 3.13
 UNSUPPORTED = PYTHON=$(PYTHON) is $(if $(VERSION),Python $(VERSION),no Python). Choose one of $(PYTHONS): make PYTHON=python3.12
 VENV := .venv
 INSTALLED := $(VENV)/installed-$(VERSION)
 BIN := $(CURDIR)/$(VENV)/bin
+# The cores that this process may use, in a container or a Slurm job too.
+JOBS ?= $(shell $(BIN)/python -c "import joblib; print(joblib.cpu_count())")
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH :=
 

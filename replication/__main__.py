@@ -1,9 +1,12 @@
 """The command line: `python -m replication --help`."""
 
+import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
+import joblib
 import typer
 
 from replication import paths
@@ -14,7 +17,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 Profile = Annotated[str, typer.Option(help="smoke, quick or paper")]
 Jobs = Annotated[int, typer.Option(help="runs side by side, a core each")]
 Datasets = Annotated[str | None, typer.Option(help="mnist, frey_face, digits; comma-separated")]
-CORES = os.cpu_count() or 1
+CORES = joblib.cpu_count()
 
 
 @app.command()
@@ -43,21 +46,21 @@ def train(
     datasets: Datasets = None,
     seed: int = 0,
     jobs: Jobs = CORES,
+    outcome: Annotated[Path | None, typer.Option(help="JSON file for the core-seconds of each run")] = None,
 ) -> None:
     """Train the runs of a profile that are not complete, from their checkpoints."""
     from replication.paper.experiments import all_runs, settings
-    from replication.runs import records
+    from replication.runs import parallel, records
 
     configs = all_runs(settings(profile, seed, datasets))
     if only and only not in [config.run_id for config in configs]:
         known = "\n".join(f"  {config.run_id}" for config in configs)
         raise ReplicationError(f"Profile {profile} has no run {only}. Its runs are:\n{known}")
     todo = [c for c in configs if only in (None, c.run_id) and not records.is_complete(c, paths.runs(profile))]
-    if todo:
-        from replication.runs.parallel import train_all
-
-        train_all(todo, paths.runs(profile), jobs)
-    print(f"{len(todo)} runs trained; the records are in {paths.runs(profile)}")
+    seconds = parallel.train_all(todo, paths.runs(profile), jobs) if todo else {}
+    if outcome:
+        outcome.write_text(json.dumps(seconds))
+    print(f"{parallel.in_words(seconds)} The records are in {paths.runs(profile)}")
 
 
 @app.command()

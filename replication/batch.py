@@ -9,11 +9,10 @@ from pathlib import Path
 import papermill
 
 from replication import data, paths
-from replication.config import RunConfig
 from replication.errors import ReplicationError, UnreachableError
 from replication.paper import names, summary
 from replication.paper.experiments import Settings, all_runs, settings
-from replication.runs import records
+from replication.runs import parallel, records
 
 FALLBACK = """
 ****************************************************************************************
@@ -49,14 +48,16 @@ def reproduce(profile: str, n_jobs: int) -> None:
     chosen = settings(profile, datasets=None if profile == "smoke" else reachable_datasets())
     folder = paths.runs(profile)
     todo = [config for config in all_runs(chosen) if not records.is_complete(config, folder)]
-    seconds_before = {config: _seconds(config, folder) for config in todo}
+    outcomes = [paths.out(profile) / "logs" / f"{config.run_id}.json" for config in todo]
+    for file in outcomes:
+        file.unlink(missing_ok=True)
     changed = _run_snakemake(chosen, n_jobs)
     print(f"\nProfile {profile} on {', '.join(chosen.datasets)}, {time.monotonic() - start:.0f} s.")
     if not todo and not changed:
         print("Nothing to do: every run and notebook was there.")
     else:
-        seconds = sum(_seconds(config, folder) - seconds_before[config] for config in todo)
-        print(f"Trained {len(todo)} runs ({seconds:.0f} core-seconds of steps); executed {len(changed)} notebooks.")
+        seconds = dict(item for file in outcomes for item in json.loads(file.read_text()).items())
+        print(f"{parallel.in_words(seconds)} Executed {parallel.counted(len(changed), 'notebook')}.")
     _print_results(chosen)
     places = {"Figures": paths.figures(profile), "Notebooks": paths.out(profile), "Records": folder}
     print()
@@ -96,8 +97,7 @@ def _run_snakemake(chosen: Settings, n_jobs: int) -> list[Path]:
     """Run the Snakefile; returns the executed notebooks that are new."""
     out = paths.out(chosen.profile)
     before = _notebooks(out)
-    command = [sys.executable, "-m", "snakemake", "--cores", str(n_jobs), "--keep-going", "--rerun-triggers", "mtime"]
-    command += ["--quiet", "rules", "--show-failed-logs"]
+    command = [sys.executable, "-m", "snakemake", "--cores", str(n_jobs), "--quiet", "rules", "--show-failed-logs"]
     command += ["--prioritize", f"out/{chosen.profile}/2_lower_bound.ipynb"]  # the main figure first
     command += ["--config", f"profile={chosen.profile}", f"datasets={','.join(chosen.datasets)}"]
     if subprocess.run(command, cwd=paths.ROOT).returncode:
@@ -110,11 +110,6 @@ def _run_snakemake(chosen: Settings, n_jobs: int) -> list[Path]:
 
 def _notebooks(folder: Path) -> dict[Path, int]:
     return {notebook: notebook.stat().st_mtime_ns for notebook in folder.glob("*.ipynb")}
-
-
-def _seconds(config: RunConfig, folder: Path) -> float:
-    record = records.load(config, folder)
-    return record.facts["seconds"] if record else 0.0
 
 
 def _print_results(chosen: Settings) -> None:

@@ -35,10 +35,19 @@ class ConfigError(ReplicationError, ValueError):
     """A setting is unknown, of the wrong type or out of range."""
 
 
+class IncompatibleError(ConfigError):
+    """Each setting is possible, but not together with the others."""
+
+    def __init__(self, reason: str):
+        super().__init__(f"This run cannot be configured:\n  config: {reason}")
+        self.reason = reason
+
+
 class RunConfig(BaseModel):
     """Everything that decides a run's numbers; `samples_total` alone says how far it goes.
 
-    Raises ConfigError for an unknown name, a wrong type or a value out of range.
+    Raises ConfigError for an unknown name, a wrong type or a value out of range; IncompatibleError where one setting
+    forbids another.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -84,7 +93,9 @@ class RunConfig(BaseModel):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            problems = [f"  {'.'.join(map(str, e['loc'])) or 'config'}: {_explain(e)}" for e in error.errors()]
+            if not error.errors()[0]["loc"]:  # pydantic compares the settings only when each of them is valid
+                raise IncompatibleError(_explain(error.errors()[0])) from None
+            problems = [f"  {'.'.join(map(str, e['loc']))}: {_explain(e)}" for e in error.errors()]
             raise ConfigError("This run cannot be configured:\n" + "\n".join(problems)) from None
 
     @field_validator("*", mode="before")

@@ -1,12 +1,19 @@
 """The batch chooses its datasets openly, and the command line prints errors without a traceback."""
 
+import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from replication import batch, data, paths
+from replication.config import RunConfig
 from replication.errors import DataError
+from replication.paper.experiments import all_runs, estimators, full_vb, settings
+from replication.runs import parallel, records, training
 
 
 @pytest.fixture
@@ -49,3 +56,78 @@ def test_command_line_errors_are_one_message(arguments, message):
     command = [sys.executable, "-m", "replication", *arguments]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 1 and message in run.stderr and "Traceback" not in run.stderr
+
+
+def _record(config: RunConfig, folder: Path, samples: int) -> None:
+    rows = [{"samples_evaluated": samples, "split": split, "bound": -30.0} for split in ("train", "test")]
+    records.save(config, rows, {}, folder)
+
+
+@pytest.fixture
+def finished_batch(tmp_path) -> Path:
+    """A copy of the project in which every run of the profile smoke has a record, and every notebook was executed."""
+    tree = tmp_path / "tree"
+    for name in ("Snakefile", "replication", "notebooks", "profiles", "data/paper"):
+        source, target = paths.ROOT / name, tree / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy2(source, target)
+    for config in all_runs(settings("smoke")):
+        _record(config, tree / "out/smoke/runs", config.samples_total)
+    for notebook in (tree / "notebooks").glob("[0-9]_*.ipynb"):
+        shutil.copy(notebook, tree / "out/smoke")
+    return tree
+
+
+def _outputs_to_make(tree: Path) -> set[str]:
+    """What Snakemake would make, as its dry run lists it."""
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--config", "profile=smoke"]
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    run = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return set(re.findall(r"^ +output: out/smoke/(.*)$", run.stdout + run.stderr, re.MULTILINE))
+
+
+def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
+    # Fails if a marker file stands for a deleted record, or if a record that is too short is taken for complete
+    # or deleted before it is extended, or if a complete record is trained again because its file is new.
+    runs = finished_batch / "out/smoke/runs"
+    assert _outputs_to_make(finished_batch) == set()
+    deleted, short = full_vb(settings("smoke"))[0], estimators(settings("smoke"))[1]
+    shutil.rmtree(runs / deleted.run_id)
+    shutil.rmtree(runs / short.run_id)
+    _record(short, runs, 1000)
+    wanted = {f"runs/{deleted.run_id}/config.json", f"extended/{short.run_id}-{short.samples_total}"}
+    assert _outputs_to_make(finished_batch) == {*wanted, "6_full_vb.ipynb", "1_estimators.ipynb"}
+
+
+def test_a_changed_figure_executes_the_notebooks_again(finished_batch):
+    # Otherwise a broken figure stays unseen: the old notebook looks as if it had been drawn by the new code.
+    with (finished_batch / "replication/plots/figures.py").open("a") as figures:
+        figures.write("\nraise RuntimeError\n")
+    assert _outputs_to_make(finished_batch) == {notebook.name for notebook in paths.NOTEBOOKS.glob("[0-9]_*.ipynb")}
+
+
+def test_the_batch_tells_training_from_a_record_rewritten_from_its_checkpoint(tiny, tmp_path):
+    # Fails if a run whose checkpoint was finished counts as trained.
+    training.train(tiny, tmp_path / "deleted")  # leaves a finished checkpoint
+    seconds = parallel.train_all([tiny, tiny.replace(seed=1)], tmp_path / "runs", n_workers=1)
+    assert records.is_complete(tiny, tmp_path / "runs")
+    trained = seconds[tiny.replace(seed=1).run_id]
+    assert 0 < trained < 600
+    assert parallel.in_words(seconds) == (
+        f"Trained 1 run ({trained:.0f} core-seconds). "
+        "Wrote the record of 1 run from the finished checkpoint, without training."
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system with CPU affinity")
+@pytest.mark.skipif(os.cpu_count() == 1, reason="needs two cores")
+def test_the_default_number_of_jobs_is_that_of_the_cores_which_the_process_may_use():
+    # In a Slurm job or a container, os.cpu_count() says what the machine has: too many workers share few cores.
+    script = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    script += "from replication import __main__; print(__main__.CORES)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout.strip() == "1", run.stderr

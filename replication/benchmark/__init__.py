@@ -2,11 +2,11 @@
 
 import importlib.util
 import json
-import os
 import statistics
 import subprocess
 import sys
 
+import joblib
 import pandas as pd
 
 from replication.errors import ReplicationError
@@ -34,7 +34,7 @@ def report(as_json: bool, seconds: float = 5.0) -> None:
 
 def measure(seconds: float) -> pd.DataFrame:
     """One row per contender, each in a process of its own; the better of two rounds, since a busy host only slows."""
-    cores = os.cpu_count() or 1
+    cores = joblib.cpu_count()
     installed = [name for name in CONTENDERS if name not in OPTIONAL or importlib.util.find_spec(OPTIONAL[name])]
     rates = dict.fromkeys(["engine", "engines", *installed], 0.0)
     for _ in range(N_ROUNDS):

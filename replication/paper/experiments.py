@@ -1,9 +1,13 @@
 """The paper's experiments as lists of runs: for each figure and profile, only what differs from the defaults."""
 
-from collections.abc import Mapping, Sequence
+import ast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
-from replication.config import DATASETS, ConfigError, RunConfig
+from IPython import get_ipython
+
+from replication.config import DATASETS, ConfigError, IncompatibleError, RunConfig
 
 PROFILES = {
     "smoke": "seconds, on scikit-learn's digits",
@@ -74,57 +78,46 @@ def settings(
     return Settings(profile, seed, names, overrides or {})
 
 
-def settings_of_notebook(namespace: Mapping[str, Any]) -> Settings:
-    """The settings among a notebook's variables, to be called in the cell after the parameters.
+def settings_of_notebook(
+    *, profile: str, seed: int, datasets: str | Sequence[str] | None, overrides: Mapping[str, Any]
+) -> Settings:
+    """The settings that a notebook's four parameters ask for.
 
-    papermill only warns of a parameter that the notebook does not know; here it raises ConfigError.
+    Raises ConfigError as `settings` does, and for a parameter of papermill that is none of the four: papermill itself
+    only warns of it, and the notebook would run with the default.
     """
-    hidden = namespace["get_ipython"]().user_ns_hidden if "get_ipython" in namespace else {}
-    given = {
-        name: value
-        for name, value in namespace.items()
-        if not name.startswith("_") and name not in hidden and _could_be_a_parameter(value)
-    }
-    if unknown := given.keys() - set(Settings._fields):
+    if unknown := [name for name in _injected_parameters() if name not in Settings._fields]:
         raise ConfigError(
-            f"Unknown notebook parameter {', '.join(sorted(unknown))}. "
-            f"The parameters are {', '.join(Settings._fields)}; "
+            f"Unknown notebook parameter {', '.join(unknown)}. The parameters are {', '.join(Settings._fields)}; "
             "to change a setting of the runs: -y 'overrides: {initialisation: fan_in}'."
         )
-    return settings(**given)
+    return settings(profile, seed, datasets, overrides)
 
 
 def figure2(settings: Settings) -> list[RunConfig]:
     """Lower bound against training samples: AEVB and wake-sleep for each dataset and latent dimension."""
-    n_latents = {"digits": (3, 20)} if settings.profile == "smoke" else N_LATENT_FIGURE_2
-    return [
-        _bound_run(settings, dataset, algorithm, n_latent)
-        for dataset in settings.datasets
-        for n_latent in n_latents[dataset]
-        for algorithm in ("aevb", "wake_sleep")
-    ]
+    return _runs(_figure2(settings))
 
 
 def manifolds(settings: Settings) -> list[RunConfig]:
     """Figure 4: AEVB with a 2-D latent space, for each dataset."""
-    return [_bound_run(settings, dataset, "aevb", 2) for dataset in settings.datasets]
+    return _runs(_manifolds(settings))
 
 
 def samples(settings: Settings) -> list[RunConfig]:
     """Figure 5: AEVB on digits with 2 to 20 latent dimensions."""
-    n_latents = (2, 20) if settings.profile == "smoke" else N_LATENT_FIGURE_5
-    return [
-        _bound_run(settings, dataset, "aevb", n_latent)
-        for dataset in settings.datasets
-        if dataset != "frey_face"
-        for n_latent in n_latents
-    ]
+    return _runs(_samples(settings))
+
+
+def bounds(settings: Settings) -> list[RunConfig]:
+    """The runs of figures 2, 4 and 5, each once."""
+    return list(dict.fromkeys(_runs([*_figure2(settings), *_manifolds(settings), *_samples(settings)])))
 
 
 def decoded(settings: Settings) -> list[RunConfig]:
     """Every run whose weights a notebook decodes: all of AEVB in figures 2, 4 and 5."""
-    runs = [*manifolds(settings), *samples(settings), *figure2(settings)]
-    return sorted({run for run in runs if run.algorithm == "aevb"}, key=lambda run: (run.dataset, run.n_latent))
+    aevb = [run for run in bounds(settings) if run.algorithm == "aevb"]
+    return sorted(aevb, key=lambda run: (run.dataset, run.n_latent))
 
 
 def figure3(settings: Settings) -> list[RunConfig]:
@@ -132,8 +125,8 @@ def figure3(settings: Settings) -> list[RunConfig]:
 
     Only on images with a Bernoulli likelihood, as in the paper: 100 hidden units, 3 latent variables.
     """
-    return [
-        _run(
+    return _runs(
+        _choices(
             settings,
             dataset=dataset,
             algorithm=algorithm,
@@ -148,41 +141,32 @@ def figure3(settings: Settings) -> list[RunConfig]:
         for dataset in settings.datasets
         for n_train in N_TRAIN_FIGURE_3.get(dataset, ())
         for algorithm in ("aevb", "wake_sleep", "mcem")
-    ]
+    )
 
 
 def estimators(settings: Settings) -> list[RunConfig]:
     """AEVB with each estimator of the gradient; the baseline of the score function needs a second sample."""
-    return [
-        run.replace(estimator=name, n_mc_samples=2 if name == "score_function_baseline" else 1)
-        for run in _one_large_model(settings, SAMPLES_ESTIMATORS[settings.profile])
+    return _runs(
+        {**choices, "estimator": name, "n_mc_samples": 2 if name == "score_function_baseline" else 1}
+        for choices in _one_large_model(settings, SAMPLES_ESTIMATORS[settings.profile])
         for name in ("sgvb_b", "sgvb_a", "score_function_baseline", "score_function")
-    ]
+    )
 
 
 def minibatches(settings: Settings) -> list[RunConfig]:
     """AEVB with M datapoints per minibatch and L samples each."""
-    return [
-        run.replace(batch_size=m, n_mc_samples=n)
-        for run in _one_large_model(settings, SAMPLES_MINIBATCHES[settings.profile])
+    return _runs(
+        {**choices, "batch_size": m, "n_mc_samples": n}
+        for choices in _one_large_model(settings, SAMPLES_MINIBATCHES[settings.profile])
         for m in ((20, 100) if settings.profile == "smoke" else (20, 100, 500))
         for n in (1, 5)
-    ]
-
-
-def _one_large_model(settings: Settings, samples: int) -> list[RunConfig]:
-    n_latent = 20
-    return [
-        _bound_run(settings, dataset, "aevb", n_latent).replace(samples_total=samples, learning_rate=0.01)
-        for dataset in settings.datasets
-        if dataset != "frey_face"
-    ]
+    )
 
 
 def full_vb(settings: Settings) -> list[RunConfig]:
     """Appendix F against MAP: AEVB with a point estimate and with a posterior of the decoder's weights."""
-    return [
-        _run(
+    return _runs(
+        _choices(
             settings,
             dataset=dataset,
             algorithm=algorithm,
@@ -197,46 +181,121 @@ def full_vb(settings: Settings) -> list[RunConfig]:
         for n_train in N_TRAIN_FULL_VB.get(dataset, ())
         for n_latent in ((3, 10) if settings.profile == "paper" else (3,))
         for algorithm in ("aevb", "full_vb")
-    ]
+    )
+
+
+# Which experiments a notebook shows, by the name of its file.
+EXPERIMENTS_OF_NOTEBOOK: dict[str, tuple[Callable[[Settings], list[RunConfig]], ...]] = {
+    "0_verdict": (figure2, figure3),
+    "1_estimators": (estimators, minibatches),
+    "2_lower_bound": (figure2,),
+    "3_marginal_likelihood": (figure3,),
+    "4_manifolds": (manifolds,),
+    "5_samples": (samples, decoded),
+    "6_full_vb": (full_vb,),
+    "7_explorer": (decoded,),
+}
+
+
+def runs_of_notebook(name: str, settings: Settings) -> list[RunConfig]:
+    """The runs that a notebook needs, each once and as far as the experiment that wants most of it."""
+    return _longest(run for experiment in EXPERIMENTS_OF_NOTEBOOK[name] for run in experiment(settings))
 
 
 def all_runs(settings: Settings) -> list[RunConfig]:
     """Every run of a profile, each once and as far as the experiment that wants most of it."""
-    lists = (figure2, figure3, decoded, estimators, minibatches, full_vb)
-    longest = {}
-    for run in (run for runs in lists for run in runs(settings)):
+    return _longest(run for name in EXPERIMENTS_OF_NOTEBOOK for run in runs_of_notebook(name, settings))
+
+
+def _figure2(settings: Settings) -> list[dict]:
+    n_latents = {"digits": (3, 20)} if settings.profile == "smoke" else N_LATENT_FIGURE_2
+    return [
+        _bound(settings, dataset, algorithm, n_latent)
+        for dataset in settings.datasets
+        for n_latent in n_latents[dataset]
+        for algorithm in ("aevb", "wake_sleep")
+    ]
+
+
+def _manifolds(settings: Settings) -> list[dict]:
+    return [_bound(settings, dataset, "aevb", 2) for dataset in settings.datasets]
+
+
+def _samples(settings: Settings) -> list[dict]:
+    n_latents = (2, 20) if settings.profile == "smoke" else N_LATENT_FIGURE_5
+    return [
+        _bound(settings, dataset, "aevb", n_latent)
+        for dataset in settings.datasets
+        if dataset != "frey_face"
+        for n_latent in n_latents
+    ]
+
+
+def _one_large_model(settings: Settings, samples: int) -> list[dict]:
+    n_latent = 20
+    return [
+        _bound(settings, dataset, "aevb", n_latent, samples_total=samples, learning_rate=0.01)
+        for dataset in settings.datasets
+        if dataset != "frey_face"
+    ]
+
+
+def _bound(settings: Settings, dataset: str, algorithm: str, n_latent: int, **choices: Any) -> dict:
+    standard = {
+        "n_hidden": N_HIDDEN[dataset],
+        "learning_rate": 0.02 if n_latent in N_LATENT_FASTER.get((dataset, algorithm), ()) else 0.01,
+        "samples_total": SAMPLES_FIGURE_2[settings.profile][dataset],
+    }
+    return _choices(settings, dataset=dataset, algorithm=algorithm, n_latent=n_latent, **{**standard, **choices})
+
+
+def _choices(settings: Settings, **choices: Any) -> dict:
+    return {"seed": settings.seed, **choices, **settings.overrides}
+
+
+def _runs(candidates: Iterable[dict]) -> list[RunConfig]:
+    """The candidates that are possible; the others are left out, with a line that says why.
+
+    Raises ConfigError when a value is wrong, and when none of the candidates is possible.
+    """
+    runs, reasons = [], {}
+    for choices in candidates:
+        try:
+            runs.append(RunConfig(**choices))
+        except IncompatibleError as error:
+            reasons[error.reason] = None
+    if reasons and not runs:
+        raise ConfigError("No run is possible with these settings:\n" + "\n".join(f"  {r}" for r in reasons))
+    for reason in reasons:
+        _say_once(f"Some runs are left out: {reason}")
+    return runs
+
+
+@cache
+def _say_once(line: str) -> None:
+    """A notebook asks for the same runs several times."""
+    print(line)
+
+
+def _longest(runs: Iterable[RunConfig]) -> list[RunConfig]:
+    longest: dict[str, RunConfig] = {}
+    for run in runs:
         known = longest.setdefault(run.run_id, run)
         longest[run.run_id] = max(known, run, key=lambda candidate: candidate.samples_total)
     return list(longest.values())
 
 
-def _bound_run(settings: Settings, dataset: str, algorithm: str, n_latent: int) -> RunConfig:
-    return _run(
-        settings,
-        dataset=dataset,
-        algorithm=algorithm,
-        n_latent=n_latent,
-        n_hidden=N_HIDDEN[dataset],
-        learning_rate=0.02 if n_latent in N_LATENT_FASTER.get((dataset, algorithm), ()) else 0.01,
-        samples_total=SAMPLES_FIGURE_2[settings.profile][dataset],
-    )
-
-
-def _run(settings: Settings, **choices: Any) -> RunConfig:
-    return RunConfig(**{"seed": settings.seed, **choices, **settings.overrides})
+def _injected_parameters() -> list[str]:
+    """The names that papermill's cell assigns, which it inserts after the parameters cell; none without papermill."""
+    shell = get_ipython()
+    history = shell.history_manager.input_hist_raw if shell else []
+    injected = [cell for cell in history if cell.startswith("# Parameters\n")][-1:]
+    assignments = [node for cell in injected for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
+    return [target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)]
 
 
 def _standard_datasets(profile: str) -> tuple[str, ...]:
     return ("digits",) if profile == "smoke" else ("mnist", "frey_face")
-
-
-def _could_be_a_parameter(value: Any) -> bool:
-    """papermill injects text, numbers, None, and lists and dicts of these; a notebook's own results are others."""
-    if isinstance(value, dict):
-        return all(_could_be_a_parameter(item) for item in value.values())
-    if isinstance(value, list):
-        return all(_could_be_a_parameter(item) for item in value)
-    return value is None or isinstance(value, str | int | float)
 
 
 def _named(descriptions: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from replication.config import RunConfig
 from replication.paper import verdict
-from replication.paper.experiments import Settings, figure2, figure3, manifolds
+from replication.paper.experiments import Settings, bounds, figure2, figure3
 from replication.runs.records import Record, existing
 from replication.runs.records import curves as curves_of
 
@@ -28,10 +28,10 @@ AUTHORS_WAKE_SLEEP = {"log_var_factor": 0.1, "warm_up_steps": 100}
 
 def learning_rates(settings: Settings, figure: int = 2) -> list[RunConfig]:
     """The first iterations of every run of a figure (figure 4's with those of 2) with each learning rate."""
-    runs = figure3(settings) if figure == 3 else figure2(settings) + manifolds(settings)
+    runs = figure3(settings) if figure == 3 else bounds(settings)
     return [
         run.replace(learning_rate=rate, samples_total=SAMPLES_LEARNING_RATE[figure])
-        for run in dict.fromkeys(runs)
+        for run in runs
         for rate in LEARNING_RATES
     ]
 

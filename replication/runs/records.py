@@ -73,7 +73,7 @@ def load(config: RunConfig, folder: Path) -> Record | None:
     Raises RecordError for a damaged one, and for one whose first mark lies beyond.
     """
     place = folder / config.run_id
-    if not place.exists():
+    if not (place / "config.json").exists():
         return None
     try:
         facts = json.loads((place / "config.json").read_text())
