@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -162,7 +163,7 @@ class RunConfig(BaseModel):
         return RunConfig(**{**self.model_dump(), **changes})
 
 
-def _explain(error: dict) -> str:
+def _explain(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"unknown setting; the settings are {', '.join(RunConfig.model_fields)}"
     if error["type"] == "value_error":

@@ -58,7 +58,7 @@ def _start(contender: str, seconds: float) -> subprocess.Popen:
 def _finish(process: subprocess.Popen) -> float:
     output, errors = process.communicate()
     if process.returncode:
-        raise ReplicationError(f"The benchmark {process.args[-2]} failed:\n{errors[-2000:]}")
+        raise ReplicationError(f"The benchmark {process.args!r} failed:\n{errors[-2000:]}")
     return statistics.median(json.loads(output.splitlines()[-1]))
 
 

@@ -19,7 +19,7 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).random((N, N_PIXELS), dtype=np.float32)
 
 
-def rates(steps: Callable[[int], None], seconds: float) -> list[float]:
+def rates(steps: Callable[[int], object], seconds: float) -> list[float]:
     """Samples/s of N_WINDOWS windows that share `seconds`, after a warm-up that compiles and calibrates."""
     steps(10)
     start = time.perf_counter()

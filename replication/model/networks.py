@@ -5,12 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from replication import draws
 from replication.config import RunConfig
-
-tfd = tfp.distributions
 
 
 class Dense(NamedTuple):
