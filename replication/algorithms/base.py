@@ -1,22 +1,25 @@
 """The contract of every algorithm: pure functions over a State of tensors, and the update that they share."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from replication.config import RunConfig
-from replication.model.networks import Params, init_params, log_weight_prior
+from replication.model.networks import init_params, log_weight_prior
 
 ADAGRAD_EPSILON = 1e-8  # under the root, as in the authors' code
 
 
 class State(NamedTuple):
-    """All that a run is between two steps: no variable and no random state lives elsewhere."""
+    """All that a run is between two steps: no variable and no random state lives elsewhere.
+
+    `params` and Adagrad's `sum_of_squares` are alike: networks.Params, or full VB's own.
+    """
 
     step: tf.Tensor
-    params: Params
-    sum_of_squares: Params
+    params: Any
+    sum_of_squares: Any
 
 
 class Algorithm(NamedTuple):
@@ -39,15 +42,16 @@ def start(params: NamedTuple) -> State:
     return State(tf.constant(0, tf.int64), params, tf.nest.map_structure(tf.zeros_like, params))
 
 
-def log_prior_of_minibatch(config: RunConfig, params: Params) -> tf.Tensor:
-    """(M/N) log p(theta): the prior's share in one minibatch of the MAP objective."""
+def log_prior_of_minibatch(config: RunConfig, params: NamedTuple) -> tf.Tensor:
+    """(M/N) log p(theta), in nats: the prior's share in one minibatch of the MAP objective."""
     return config.batch_size / config.n_train * log_weight_prior(params, config.weight_prior)
 
 
-def adagrad_ascent(config: RunConfig, state: State, gradient: Params) -> State:
+def adagrad_ascent(config: RunConfig, state: Any, gradient: Any) -> Any:
     """theta += learning_rate * g / sqrt(sum of g^2 + epsilon) (Duchi et al. 2010); the accumulator starts from 0.
 
-    The step is not counted here: an algorithm may update more than once per step.
+    `state` is a State, or Monte Carlo EM's with its chains; `gradient` is shaped as its params. The step is not counted
+    here: an algorithm may update more than once per step.
     """
     total = tf.nest.map_structure(lambda s, g: s + g**2, state.sum_of_squares, gradient)
     learning_rate = tf.where(state.step < config.warm_up_steps, 0.0, config.learning_rate)

@@ -114,7 +114,7 @@ def sample_x(p_x_given_z: tfd.Distribution, seed_pair: tf.Tensor) -> tf.Tensor:
     return mean + p_x_given_z.stddev() * draws.normal(seed_pair, tf.shape(mean))
 
 
-def log_weight_prior(params: Params, precision: float) -> tf.Tensor:
+def log_weight_prior(params: NamedTuple, precision: float) -> tf.Tensor:
     """log p(theta, phi) up to a constant: N(0, 1/precision) on weight matrices, none on biases (authors' code)."""
     matrices = [leaf for leaf in tf.nest.flatten(params) if leaf.shape.rank == 2]
     return -precision * tf.add_n([tf.nn.l2_loss(w) for w in matrices])
