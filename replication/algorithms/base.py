@@ -1,7 +1,7 @@
 """The contract of every algorithm: pure functions over a State of tensors, and the update that they share."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -22,14 +22,19 @@ class State(NamedTuple):
     sum_of_squares: Any
 
 
+class Info(Protocol):
+    """What a step tells of itself: each term of the objective, per datapoint [M], in nats."""
+
+    @property
+    def objective(self) -> tf.Tensor:
+        """The sum of the terms [M]: what training reports, and checks for divergence."""
+
+
 class Algorithm(NamedTuple):
-    """`init(seed) -> State`; `step(state, x, seed) -> (State, info)` with x [M, D].
+    """`init(seed) -> State`; `step(state, x, seed) -> (State, info)` with x [M, D]."""
 
-    `info` names each term of what the algorithm climbs, per datapoint [M]; its `objective` is their sum, in nats.
-    """
-
-    init: Callable[[tf.Tensor], State]
-    step: Callable[[State, tf.Tensor, tf.Tensor], tuple[State, NamedTuple]]
+    init: Callable[[tf.Tensor], Any]
+    step: Callable[[Any, tf.Tensor, tf.Tensor], tuple[Any, Info]]
 
 
 def init(config: RunConfig, seed: tf.Tensor) -> State:
