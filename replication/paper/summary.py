@@ -64,7 +64,7 @@ def load(settings: experiments.Settings) -> Statement:
         claims.collapsed(beside[2], found[2]),
         claims.orderings(beside[3]),
     ]
-    cpus = sorted({run.facts["cpu"] for runs in found.values() for run in runs})
+    cpus = sorted({cpu for runs in found.values() for run in runs for cpu in run.cpus})
     return Statement(beside, pd.concat(tables, ignore_index=True), cpus, _other_readings(settings, found[2]))
 
 
