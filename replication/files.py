@@ -103,23 +103,21 @@ class Bundle:
                 left.unlink()
 
     def read(self, *names: str) -> tuple[dict, list[bytes]] | None:
-        """The index and the named files as one writer left them; None where nothing is.
+        """The index and the named files as one writer left them; None where there is no index.
 
         Raises RecordError, which names the file, when one is missing or is not what was written.
         """
-        seen: list[bytes | None] = []
-        while True:
-            text = _read(self.folder / self.index)
-            if text is None and not any((self.folder / name).exists() for name in self.hashes):
-                return None
-            facts = self._parse(text) if text is not None else {}
+        seen = None
+        while (text := _read(self.folder / self.index)) is not None:
+            facts = self._parse(text)
             files = {name: self._file(name, facts) for name in names}
             missing = [name for name, content in files.items() if content is None]
-            if text is not None and not missing:
+            if not missing:
                 return facts, [content for content in files.values() if content is not None]
-            if text in seen:  # no writer came between the index and the files
-                raise RecordError(self._problem(missing[0] if text is not None else self.index))
-            seen = [text]
+            if text == seen:  # no writer came between the index and the files
+                raise RecordError(self._problem(missing[0]))
+            seen = text
+        return None
 
     def _parse(self, text: bytes) -> dict:
         try:

@@ -143,8 +143,9 @@ def _up_to(config: RunConfig, record: Record, folder: Path) -> Record:
             f"{config.samples_total:,} that are asked for: set samples_total to at least that."
         )
     facts = {name: value for name, value in record.facts.items() if name not in OF_LAST_ROW}
-    contributors = [c for c in record.facts["contributors"] if c["from_samples"] < curve["samples_evaluated"].max()]
-    return Record(config, curve, facts | {"seconds": curve["seconds"].max(), "contributors": contributors})
+    samples, seconds = curve["samples_evaluated"].max(), curve["seconds"].max()
+    contributors = [c for c in record.facts.get("contributors", []) if c["from_samples"] < samples]
+    return Record(config, curve, facts | {"seconds": seconds, "contributors": contributors})
 
 
 def _missing(config: RunConfig, folder: Path) -> RecordError:
