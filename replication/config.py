@@ -11,6 +11,25 @@ from replication.errors import ReplicationError
 
 N_MCEM_UPDATES = 5  # weight updates per sample of z (section 5)
 
+# A run's name tells only what differs from these values. They never change, whatever the defaults become: a changed
+# value would give the records of one configuration to another. A new setting enters with the value that acts as before.
+LEFT_OUT_OF_NAMES = {
+    "estimator": "sgvb_b",
+    "batch_size": 100,
+    "n_mc_samples": 1,
+    "learning_rate": 0.01,
+    "warm_up_steps": 0,
+    "initialisation": "paper_sd",
+    "targets": "grey",
+    "pixel_variance": "per_pixel",
+    "dreams": "sampled",
+    "log_var_factor": 1.0,
+    "weight_prior": 1.0,
+    "weight_noise": "shared",
+    "metric": "bound",
+    "seed": 0,
+}
+
 
 class DatasetFacts(NamedTuple):
     """What a run needs to know of a dataset before it is loaded."""
@@ -150,13 +169,32 @@ class RunConfig(BaseModel):
         return DATASETS[self.dataset]
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """Every setting but the length: what makes it this run and no other."""
+        return self.model_dump(exclude={"samples_total"})
+
+    @property
     def run_id(self) -> str:
-        """Readable and unique; settings added later with a default leave existing names as they are."""
-        settings = self.model_dump(exclude_defaults=True, exclude={"samples_total"})
+        """Readable and unique; a setting added later leaves existing names as they are, a changed default does not."""
+        unnamed = LEFT_OUT_OF_NAMES.items()
+        settings = {name: value for name, value in self.identity.items() if (name, value) not in unnamed}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         algorithm = self.algorithm.replace("_", "-")
         dataset = self.dataset.replace("_", "-")
         return f"{dataset}-{algorithm}-z{self.n_latent}-h{self.n_hidden}-n{self.n_train}-s{self.seed}-{digest}"
+
+    def differences(self, stored: Mapping[str, Any]) -> str:
+        """How stored settings differ from this run's, its length aside, as text; empty where they do not.
+
+        Settings that did not exist yet when they were stored had the values of LEFT_OUT_OF_NAMES.
+        """
+        before, now = {**LEFT_OUT_OF_NAMES, **stored}, self.identity
+        names = [name for name in {**now, **before} if name != "samples_total"]
+        return ", ".join(
+            f"{name} = {before.get(name)!r} instead of {now.get(name)!r}"
+            for name in names
+            if before.get(name) != now.get(name)
+        )
 
     def replace(self, **changes: Any) -> "RunConfig":
         """The same run with some settings changed, validated anew."""

@@ -1,8 +1,12 @@
 """RunConfig refuses what cannot run, and names runs stably."""
 
-import pytest
+import json
 
-from replication.config import ConfigError, RunConfig
+import pytest
+from pydantic import Field
+
+from replication import paths
+from replication.config import LEFT_OUT_OF_NAMES, ConfigError, RunConfig
 
 GOOD = {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "n_hidden": 500, "samples_total": 1000}
 
@@ -10,6 +14,32 @@ GOOD = {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "n_hidden": 500
 def test_run_id_is_readable_and_stable():
     # A changed id would orphan every committed record.
     assert RunConfig(**GOOD).run_id == "mnist-aevb-z20-h500-n50000-s0-ba991074"
+
+
+def test_every_committed_record_keeps_its_name():
+    # Fails if a setting that is added or a default that is changed gives a record another name.
+    stored = [json.loads(file.read_text()) for file in paths.runs("paper").glob("*/config.json")]
+    assert len(stored) >= 178
+    for record in stored:
+        assert RunConfig(**record["config"]).run_id == record["run_id"]
+
+
+def test_every_setting_with_a_default_has_a_frozen_value():
+    # A setting that is not in the table would enter every name, and orphan every record.
+    optional = {name for name, field in RunConfig.model_fields.items() if not field.is_required()}
+    assert optional == LEFT_OUT_OF_NAMES.keys()
+
+
+def test_a_changed_default_gives_new_names_and_a_new_setting_does_not(monkeypatch):
+    # Otherwise yesterday's records would pass for runs with today's default.
+    class Later(RunConfig):
+        learning_rate: float = Field(0.02)
+        momentum: float = Field(0.0)
+
+    monkeypatch.setitem(LEFT_OUT_OF_NAMES, "momentum", 0.0)
+    assert Later(**GOOD).run_id == RunConfig(**GOOD, learning_rate=0.02).run_id != RunConfig(**GOOD).run_id
+    assert Later(**GOOD, learning_rate=0.01).run_id == RunConfig(**GOOD).run_id
+    assert Later(**GOOD, momentum=0.9).run_id != Later(**GOOD).run_id
 
 
 def test_run_id_ignores_length_and_tells_everything_else_apart():

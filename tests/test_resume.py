@@ -1,6 +1,8 @@
 """A run that is killed loses nothing but time."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,9 +10,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from replication import paths
 from replication.config import RunConfig
-from replication.runs import checkpoints, training
+from replication.runs import checkpoints, records, training
 
 RUN = """
 import sys
@@ -44,6 +48,80 @@ def test_killed_run_resumes_to_the_same_bits(tiny, tmp_path):
     assert curves[0] == curves[1]
 
 
+def _edit_checkpoint(config: RunConfig, /, **changes: object) -> None:
+    """Change what the checkpoint says of itself; the state stays."""
+    with np.load(checkpoints.path(config)) as content:
+        arrays = dict(content)
+    arrays["progress"] = json.dumps({**json.loads(str(arrays["progress"])), **changes})
+    np.savez(checkpoints.path(config), **arrays)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"), [("fingerprint", "other code"), ("config", r"learning_rate = 0\.9 instead of 0\.05")]
+)
+def test_a_checkpoint_of_other_code_or_settings_starts_anew_and_says_so(tiny, tmp_path, capsys, changed, reason):
+    # Half a curve by one algorithm and half by another would pass for a run.
+    whole = training.train(tiny, tmp_path / "whole")
+    checkpoints.path(tiny).unlink()
+    training.train(tiny.replace(samples_total=2000), tmp_path / "half")
+    other = {"fingerprint": "of other code", "config": tiny.replace(learning_rate=0.9).model_dump()}
+    _edit_checkpoint(tiny, **{changed: other[changed]})
+    capsys.readouterr()
+    anew = training.train(tiny, tmp_path / "anew")
+    assert re.search(f"starts anew.*{re.escape(str(checkpoints.path(tiny)))}.*{reason}", capsys.readouterr().err)
+    assert set(anew.curve["samples_evaluated"]) == {4000}
+    assert anew.facts["numbers_sha256"] == whole.facts["numbers_sha256"]
+
+
+def test_the_fingerprint_changes_with_code_and_not_with_its_prose():
+    # Fails if a comment costs a run of hours its checkpoint, or if a changed computation does not.
+    source = "def f(x):\n    return x + 1\n"
+    prose = 'def f(x):\n    """Add one."""\n    # why\n    return (x\n      + 1)\n'
+    assert checkpoints._code(source) == checkpoints._code(prose)
+    assert checkpoints._code(source) != checkpoints._code(source.replace("1", "2"))
+    files = {str(file.relative_to(paths.ROOT / "replication")) for file in checkpoints.sources()}
+    assert {"draws.py", "model/networks.py", "model/hmc.py", "algorithms/aevb.py", "runs/evaluation.py"} <= files
+
+
+def test_a_record_names_every_commit_and_processor_that_contributed(tiny, tmp_path):
+    # A run that moves between machines is not reproducible to the bit on either.
+    training.train(tiny.replace(samples_total=2000), tmp_path / "first")
+    earlier = {"from_samples": 0, **records.environment(), "device": "CPU", "commit": "f00d", "cpu": "Abacus"}
+    _edit_checkpoint(tiny, contributors=[earlier])
+    record = training.train(tiny, tmp_path)
+    assert record.commits == ["f00d", records.environment()["commit"]]
+    assert record.cpus == ["Abacus", records.environment()["cpu"]]
+    assert [contributor["from_samples"] for contributor in record.facts["contributors"]] == [0, 2000]
+
+
+def test_dirty_means_code(tmp_path, monkeypatch):
+    # The run's own record under data/ made it dirty: 36 of 178 records said so of unchanged code.
+    for file in ("replication/code.py", "data/runs/config.json"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text("1\n")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    (tmp_path / "data/runs/config.json").write_text("2\n")
+    assert re.fullmatch("[0-9a-f]{12}", records.environment()["commit"])
+    (tmp_path / "replication/code.py").write_text("2\n")
+    assert re.fullmatch("[0-9a-f]{12}-dirty", records.environment()["commit"])
+
+
+def test_two_processes_that_train_one_run_take_turns(tiny, tmp_path):
+    # Without a lock both compute it, and each replaces checkpoint and record of the other.
+    config = tiny.replace(samples_total=110_000)
+    one, other = (_start(config, tmp_path, stderr=subprocess.PIPE) for _ in range(2))
+    said = "".join(process.communicate(timeout=120)[1] for process in (one, other))
+    assert one.returncode == other.returncode == 0 and "Another process writes" in said
+    assert sorted(file.name for file in (tmp_path / config.run_id).iterdir()) == [
+        "config.json", "curve.csv", "weights.npz",
+    ]  # fmt: skip
+    alone = training.train(config, tmp_path / "alone")
+    assert records.require(config, tmp_path).facts["numbers_sha256"] == alone.facts["numbers_sha256"]
+
+
 def _processes_of(folder: Path) -> list[str]:
     """The processes that were started with the folder in their environment and are alive."""
     found = []
@@ -56,14 +134,14 @@ def _processes_of(folder: Path) -> list[str]:
     return found
 
 
-def _start(config: RunConfig, folder: Path) -> subprocess.Popen:
+def _start(config: RunConfig, folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen:
     environment = {**os.environ, "REPLICATION_CACHE_DIR": str(folder / "cache")}
     command = [sys.executable, "-c", RUN, config.model_dump_json(), str(folder)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, env=environment, stderr=stderr, text=True)
 
 
 def _checkpoint(config: RunConfig, folder: Path) -> Path:
-    return folder / "cache" / "checkpoints" / f"v{checkpoints.ENGINE_VERSION}" / f"{config.run_id}.npz"
+    return folder / "cache" / "checkpoints" / f"{config.run_id}.npz"
 
 
 def _wait_for(file: Path, process: subprocess.Popen) -> None:

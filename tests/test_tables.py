@@ -38,5 +38,5 @@ def test_a_changed_table_is_refused(compute):
     one(1)
     file = next(folder.glob("*/table.csv"))
     file.write_text(file.read_text().replace("1", "2"))
-    with pytest.raises(RecordError, match="not what was computed"):
+    with pytest.raises(RecordError, match="not what was written"):
         one(1)

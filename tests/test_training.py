@@ -111,6 +111,54 @@ def test_diverging_stepsize_is_noticed_from_scratch(tiny, tmp_path):
         training.train(config, tmp_path)
 
 
+def test_an_update_that_breaks_the_last_step_is_noticed(tiny, tmp_path):
+    # The objective of the only step is finite, its update overflows: without a look at the parameters, NaN is recorded.
+    config = tiny.replace(learning_rate=1e38, samples_total=100)
+    with pytest.raises(DivergedError, match=r"the update of step 0 is not finite.*learning_rate"):
+        training.train(config, tmp_path)
+    assert records.load(config, tmp_path) is None and not checkpoints.path(config).exists()
+
+
+def with_huge_weights(run: checkpoints.Run) -> checkpoints.Run:
+    """The run with parameters that are finite, but too large for an evaluation to be."""
+    huge = tf.nest.map_structure(lambda p: tf.fill(p.shape, 1e38), run.state.params)
+    return run._replace(state=run.state._replace(params=huge), rows=())
+
+
+def test_an_evaluation_that_is_not_finite_is_not_recorded(tiny, tmp_path):
+    # NaN would pass for a result; whoever reads the curve later cannot know what happened.
+    training.train(tiny, tmp_path)
+    engine = training.Engine(tiny, data.load("digits"))
+    checkpoints.save(tiny, with_huge_weights(checkpoints.load(tiny, engine.initial_state)))
+    kept = checkpoints.path(tiny).read_bytes()
+    with pytest.raises(DivergedError, match=r"bound, .*on train is not finite.*\(4,000 samples\).*learning_rate"):
+        training.train(tiny, tmp_path / "other")
+    assert checkpoints.path(tiny).read_bytes() == kept and not (tmp_path / "other").exists()
+
+
+def test_log_px_of_a_model_that_is_not_finite_is_not_recorded(tiny):
+    # The estimators refuse it with an error of their own, or give a value that is not finite.
+    engine = training.Engine(tiny.replace(metric="log_px"), data.load("digits"))
+    engine.x_eval = {split: x[:10] for split, x in engine.x_eval.items()}
+    with pytest.raises(DivergedError, match="log p.*no estimate|log_px.*not finite"):
+        engine.evaluate(with_huge_weights(checkpoints.Run(engine.initial_state)))
+
+
+def test_a_longer_checkpoint_is_not_taken_for_a_shorter_run_and_stays(tiny, tmp_path, capsys):
+    # The record would say 2,000 samples with the weights and the bound after 4,000.
+    shorter = tiny.replace(samples_total=2000)
+    training.train(tiny, tmp_path / "long")
+    further = checkpoints.path(tiny).read_bytes()
+    again = training.train(shorter, tmp_path / "short")
+    assert "at 4,000 samples, beyond the 2,000" in capsys.readouterr().err
+    assert checkpoints.path(tiny).read_bytes() == further
+    long, short = (records.load_weights(c, tmp_path / f) for c, f in ((tiny, "long"), (shorter, "short")))
+    assert any((long[name] != short[name]).any() for name in long)
+    assert set(again.curve["samples_evaluated"]) == {2000} and len(again.facts["kl_per_dimension"]) == 2
+    checkpoints.path(tiny).unlink()
+    assert training.train(shorter, tmp_path / "alone").curve[["bound", "kl"]].equals(again.curve[["bound", "kl"]])
+
+
 def test_damaged_checkpoint_is_an_error_with_its_cure(tiny, tmp_path):
     training.train(tiny, tmp_path)
     file = checkpoints.path(tiny)

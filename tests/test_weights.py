@@ -1,18 +1,34 @@
 """The weights that ship with the clone: complete, small, those of the recorded run; and what a damaged file says."""
 
-import io
-
 import numpy as np
+import pandas as pd
 import pytest
+import tensorflow as tf
 
-from replication import data, paths
+from replication import data, draws, paths
 from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.model import networks
+from replication.model.estimators import sgvb_b
 from replication.paper import experiments
 from replication.runs import evaluation, records, training
 
 SHIPPED = experiments.decoded(experiments.settings("paper"))
+N_DRAWS, MAX_Z = 4, 4  # draws of eps per datapoint; standard errors: one of ten models exceeds 4 once in 1600 times
+
+
+def deviations(config: RunConfig, weights: dict, bounds: pd.Series) -> np.ndarray:
+    """How far recorded test bounds are from those of the weights, in standard errors of their difference.
+
+    Both are means over the same datapoints, so they differ by the draws of eps alone, one for the record, N_DRAWS here.
+    Half precision adds at most 0.04 standard errors.
+    """
+    params = networks.from_arrays(weights)
+    x = evaluation.datapoints(config, data.load(config.dataset))["test"]
+    eps = [draws.normal(draws.stream(0, i, "samples"), [1, len(x), config.n_latent]) for i in range(N_DRAWS)]
+    elbo = np.array([tf.function(sgvb_b)(params, x, e).elbo for e in eps], np.float64)
+    noise = np.sqrt(elbo.var(axis=0, ddof=1).mean() / len(x) * (1 + 1 / N_DRAWS))
+    return (bounds.to_numpy() - elbo.mean()) / noise
 
 
 @pytest.fixture
@@ -24,47 +40,42 @@ def trained(tiny, tmp_path) -> tuple[RunConfig, networks.Params]:
 def test_weights_come_back_as_they_were(trained):
     # Fails if a layer is stored under another's name: the bound would be another model's.
     config, folder = trained
-    params = networks.from_arrays(records.load_weights(config, folder))
-    x = data.load("digits").x_test
-    bound = evaluation.bound(config, params, x, np.array([0, 0], np.int64))
-    on_test = records.load(config, folder).curve.query("split == 'test'").iloc[-1]
-    assert bound["bound"] == pytest.approx(on_test["bound"], abs=2 * on_test["bound_se"])
+    on_test = records.require(config, folder).curve.query("split == 'test'")
+    assert abs(deviations(config, records.load_weights(config, folder), on_test["bound"])[-1]) < MAX_Z
 
 
-def test_truncated_altered_missing_and_foreign_weights_are_refused(trained):
+def test_truncated_foreign_and_missing_weights_are_refused(trained):
+    # Fails if anything but the bytes that the run wrote is taken for its weights.
     config, folder = trained
+    training.train(config.replace(seed=1), folder)
     file = folder / config.run_id / records.WEIGHTS
-    stored = file.read_bytes()
-    file.write_bytes(stored[:-100])
-    with pytest.raises(RecordError, match="truncated or damaged"):
-        records.load_weights(config, folder)
-    with np.load(io.BytesIO(stored)) as content:
-        np.savez(file, **{name: content[name] * 2 if name.endswith(".w") else content[name] for name in content.files})
-    with pytest.raises(RecordError, match="not what the run wrote"):
-        records.load_weights(config, folder)
+    foreign = folder / config.replace(seed=1).run_id / records.WEIGHTS
+    for content in (file.read_bytes()[:-100], foreign.read_bytes()):
+        file.write_bytes(content)
+        with pytest.raises(RecordError, match="not what was written"):
+            records.load_weights(config, folder)
     file.unlink()
-    with pytest.raises(RecordError, match=r"no weights of .*train the run again"):
+    with pytest.raises(RecordError, match=r"weights\.npz is missing.*Restore it.*delete the folder"):
         records.load_weights(config, folder)
 
 
-def test_weights_of_another_configuration_are_refused(trained):
+def test_weights_of_a_longer_run_are_refused(trained):
+    # Weights belong to the last row: a figure of the run at 2,000 samples must not show those after 4,000.
     config, folder = trained
-    other = config.replace(seed=1)
-    training.train(other, folder)
-    (folder / config.run_id / records.WEIGHTS).write_bytes((folder / other.run_id / records.WEIGHTS).read_bytes())
-    with pytest.raises(RecordError, match=f"holds the weights of {other.run_id}"):
-        records.load_weights(config, folder)
+    with pytest.raises(RecordError, match="after 4,000 samples, beyond the 2,000 that are asked for"):
+        records.load_weights(config.replace(samples_total=2000), folder)
 
 
 @pytest.mark.parametrize("config", SHIPPED, ids=lambda config: f"{config.dataset}-{config.n_latent}")
 def test_shipped_weights_give_the_recorded_bound(config, load_or_skip):
-    # Fails if half precision costs more than the standard error, or if weights and curve are of different marks.
-    record = records.load(config, paths.runs("paper"))
-    params = networks.from_arrays(records.load_weights(config, paths.runs("paper")))
-    bound = evaluation.bound(config, params, load_or_skip(config.dataset).x_test, np.array([0, 1], np.int64))
-    on_test = record.curve[record.curve["split"] == "test"].iloc[-1]
+    # Fails if half precision costs much, or if the weights are those of another evaluation point: that before the last
+    # is told apart.
+    load_or_skip(config.dataset)
+    record = records.require(config, paths.runs("paper"))
+    bounds = record.curve.query("split == 'test'")["bound"].iloc[-2:]
+    before, last = deviations(config, records.load_weights(config, paths.runs("paper")), bounds)
     assert record.samples_evaluated >= 10_000_000
-    assert bound["bound"] == pytest.approx(on_test["bound"], abs=on_test["bound_se"])
+    assert abs(last) < MAX_Z < abs(before)
 
 
 def test_shipped_weights_are_small():

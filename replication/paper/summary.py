@@ -54,7 +54,7 @@ def load(settings: experiments.Settings) -> Summary:
         claims.collapsed(compared[2], found[2]),
         claims.orderings(compared[3]),
     ]
-    cpus = sorted({run.facts["cpu"] for runs in found.values() for run in runs})
+    cpus = sorted({cpu for runs in found.values() for run in runs for cpu in run.cpus})
     return Summary(compared, pd.concat(tables, ignore_index=True), cpus)
 
 

@@ -1,7 +1,13 @@
 """A run in progress on disk: the whole state, so that it resumes to the same bits."""
 
+import ast
+import importlib.metadata
 import json
+import math
+import sys
 import zipfile
+from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,18 +18,24 @@ from replication import paths
 from replication.algorithms import State
 from replication.config import RunConfig
 from replication.errors import RecordError
-from replication.files import write_atomically
+from replication.files import locked, sha256, write_atomically
 
-# Raise it with every change to what a step computes: older checkpoints are then left alone.
-ENGINE_VERSION = 1
+# What decides the numbers of a run: change any of it, and a checkpoint starts anew.
+SOURCE = ("config.py", "data.py", "draws.py", "model/*.py", "algorithms/*.py", "runs/training.py", "runs/evaluation.py")
+PACKAGES = ("tensorflow", "tensorflow-probability", "numpy")
 
 
 class Run(NamedTuple):
-    """The state of a run, its curve so far (one dict per mark and split) and the seconds spent on steps."""
+    """A run so far: its state, its curve (a dict per evaluation point and split), and how it came about.
+
+    `seconds` were spent on steps. `contributors` are the commits and machines that computed it, each with the samples
+    from which it did.
+    """
 
     state: State
     rows: tuple[dict, ...] = ()
     seconds: float = 0.0
+    contributors: tuple[dict, ...] = ()
 
     @property
     def step(self) -> int:
@@ -33,13 +45,25 @@ class Run(NamedTuple):
 
 def path(config: RunConfig) -> Path:
     """Where the run's checkpoint lies."""
-    return paths.cache() / "checkpoints" / f"v{ENGINE_VERSION}" / f"{config.run_id}.npz"
+    return paths.cache() / "checkpoints" / f"{config.run_id}.npz"
+
+
+def lock(config: RunConfig) -> AbstractContextManager[None]:
+    """Held by the one process that trains the run; others wait."""
+    return locked(path(config))
 
 
 def save(config: RunConfig, run: Run) -> None:
-    """Replace the run's checkpoint; raises RecordError when the disk refuses."""
+    """Replace the run's checkpoint, unless a usable one is further along; raises RecordError when the disk refuses."""
+    if path(config).exists():
+        there = _progress(path(config))
+        if not _unusable(config, there) and there["step"] > run.step:
+            return
     leaves = {f"leaf_{i}": leaf.numpy() for i, leaf in enumerate(tf.nest.flatten(run.state))}
-    progress = json.dumps({"rows": run.rows, "seconds": run.seconds})
+    progress = json.dumps({
+        "config": config.model_dump(), "fingerprint": fingerprint(), "step": run.step,
+        "rows": run.rows, "seconds": run.seconds, "contributors": run.contributors,
+    })  # fmt: skip
 
     def write(file: Path) -> None:
         with file.open("wb") as stream:
@@ -49,17 +73,74 @@ def save(config: RunConfig, run: Run) -> None:
 
 
 def load(config: RunConfig, like: State) -> Run | None:
-    """The run's checkpoint, or None where there is none; raises RecordError for a damaged one."""
+    """The run's checkpoint, or None where there is none that leads to `config.samples_total`; a line says why.
+
+    A checkpoint of other code, of another configuration or from beyond `samples_total` is left alone.
+    Raises RecordError for a damaged one.
+    """
     file = path(config)
     if not file.exists():
+        return None
+    progress = _progress(file)
+    if reason := _unusable(config, progress) or _beyond(config, progress):
+        print(f"{config.run_id} starts anew: its checkpoint {file} {reason}.", file=sys.stderr)
         return None
     try:
         with np.load(file) as content:
             leaves = [content[f"leaf_{i}"] for i in range(len(tf.nest.flatten(like)))]
-            progress = json.loads(str(content["progress"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RecordError(
-            f"The checkpoint {file} is damaged ({error}). Delete it: the run then starts anew."
-        ) from error
+        raise _damaged(file, error) from error
     state = tf.nest.pack_sequence_as(like, [tf.constant(leaf) for leaf in leaves])
-    return Run(state, tuple(progress["rows"]), progress["seconds"])
+    return Run(state, tuple(progress["rows"]), progress["seconds"], tuple(progress["contributors"]))
+
+
+@cache
+def fingerprint() -> str:
+    """The hash of the source that decides a run's numbers, comments and docstrings aside, and of the packages."""
+    parts = [_code(file.read_text()) for file in sources()]
+    parts += [importlib.metadata.version(name) for name in PACKAGES]
+    return sha256("\n".join(parts).encode())
+
+
+def sources() -> list[Path]:
+    """The files that decide a run's numbers."""
+    package = Path(__file__).parent.parent
+    return sorted(file for pattern in SOURCE for file in package.glob(pattern))
+
+
+def _code(source: str) -> str:
+    """The source as Python reads it: without comments, layout and docstrings."""
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _unusable(config: RunConfig, progress: dict) -> str:
+    """Why the checkpoint does not belong to this code and configuration; empty where it does."""
+    if progress.get("fingerprint") != fingerprint():
+        return "was made by other code or other package versions, and will be replaced"
+    if differences := config.differences(progress["config"]):
+        return f"was made with {differences}, and will be replaced"
+    return ""
+
+
+def _beyond(config: RunConfig, progress: dict) -> str:
+    if progress["step"] > math.ceil(config.samples_total / config.samples_per_step):
+        samples = progress["step"] * config.samples_per_step
+        return f"is at {samples:,} samples, beyond the {config.samples_total:,} that are asked for, and is kept"
+    return ""
+
+
+def _progress(file: Path) -> dict:
+    try:
+        with np.load(file) as content:
+            return json.loads(str(content["progress"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> RecordError:
+    return RecordError(f"The checkpoint {file} is damaged ({error}). Delete it: the run then starts anew.")

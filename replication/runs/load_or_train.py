@@ -27,4 +27,4 @@ def load_or_train(configs: list[RunConfig], profile: str) -> list[records.Record
         )
     if missing:
         train_all(missing, folder)
-    return [records.load(config, folder) for config in configs]
+    return [records.require(config, folder) for config in configs]

@@ -1,16 +1,13 @@
 """A finished or running run on disk: `config.json`, `curve.csv` and `weights.npz` in a folder named by its run_id."""
 
-import hashlib
 import importlib.metadata
 import io
-import json
 import platform
+import re
 import subprocess
-import sys
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,14 +15,16 @@ import pandas as pd
 from replication import paths
 from replication.config import RunConfig
 from replication.errors import RecordError
-from replication.files import write_atomically
+from replication.files import Bundle, Hash, locked, sha256
 
-WEIGHTS = "weights.npz"
+CURVE, WEIGHTS = "curve.csv", "weights.npz"
 PACKAGES = ("tensorflow", "tensorflow-probability", "numpy")
+OF_LAST_ROW = ("kl_per_dimension", "weights_sha256")  # facts that say nothing of an earlier point of the run
+CODE = ("replication", "pyproject.toml", "requirements.lock")  # a change of these, and a commit is called dirty
 
 
 class Record(NamedTuple):
-    """A run as recorded: the curve has one row per mark and split, bounds in nats per datapoint."""
+    """A run as recorded: the curve has one row per evaluation point and split, bounds in nats per datapoint."""
 
     config: RunConfig
     curve: pd.DataFrame
@@ -33,8 +32,21 @@ class Record(NamedTuple):
 
     @property
     def samples_evaluated(self) -> int:
-        """How far the run has come."""
+        """How far the curve goes."""
         return int(self.curve["samples_evaluated"].max())
+
+    @property
+    def cpus(self) -> list[str]:
+        """Every kind of processor that computed a part of the run."""
+        return self._distinct("cpu")
+
+    @property
+    def commits(self) -> list[str]:
+        """Every commit that computed a part of the run; `-dirty` where its source was changed."""
+        return self._distinct("commit")
+
+    def _distinct(self, key: str) -> list[str]:
+        return list(dict.fromkeys(contributor[key] for contributor in self.facts.get("contributors", [])))
 
 
 def save(
@@ -42,87 +54,112 @@ def save(
 ) -> Record:
     """Write the record of a run, replacing a shorter one at once; a longer one stays. Returns the one that is there.
 
-    Raises RecordError when the disk refuses, or when the record that is there is damaged.
+    `facts` and `weights` are those at the last row. Raises RecordError when the disk refuses, or when the record that
+    is there is damaged or of another configuration.
     """
     curve = pd.DataFrame(rows)
-    endless = config.replace(samples_total=sys.maxsize)
-    earlier = load(endless, folder)
-    if earlier is not None and earlier.samples_evaluated > curve["samples_evaluated"].max():
-        return load(config, folder)
-    text = curve.to_csv(index=False, float_format="%.4f")
-    facts = {**facts, **environment(), "curve_sha256": sha256(text.encode())}
-    stored = _pack(config, weights) if weights else b""
-    if stored:
-        facts["weights_sha256"] = sha256(stored)
-    content = {"run_id": config.run_id, "config": config.model_dump(), **facts}
-
-    def write(target: Path) -> None:
-        target.mkdir()
-        (target / "curve.csv").write_text(text)
-        (target / "config.json").write_text(json.dumps(content, indent=2) + "\n")
-        if stored:
-            (target / WEIGHTS).write_bytes(stored)
-
-    write_atomically(folder / config.run_id, write)
-    return Record(config, curve, facts)
+    curve["seconds"] = curve.pop("seconds")  # the last column: _numbers_sha256 leaves it out
+    files = {CURVE: curve.to_csv(index=False, float_format="%.4f").encode()}
+    if weights:
+        files[WEIGHTS] = _pack(config, weights)
+    bundle = _bundle(config, folder)
+    with locked(bundle.folder):
+        earlier = _read(config, folder)
+        if earlier is None or earlier[0].samples_evaluated <= curve["samples_evaluated"].max():
+            bundle.write({"run_id": config.run_id, "config": config.model_dump(), **facts}, files)
+    return require(config, folder)
 
 
 def load(config: RunConfig, folder: Path) -> Record | None:
     """The record of a run up to `config.samples_total`, or None.
 
-    Raises RecordError for a damaged one, and for one whose first mark lies beyond.
+    Raises RecordError for a damaged one, for one of another configuration, and for one that begins beyond.
     """
-    place = folder / config.run_id
-    if not (place / "config.json").exists():
-        return None
-    try:
-        facts = json.loads((place / "config.json").read_text())
-        text = (place / "curve.csv").read_text()
-    except (OSError, ValueError) as error:
-        raise RecordError(f"The record {place} is damaged ({error}). Delete the folder, then run again.") from error
-    if sha256(text.encode()) != facts.get("curve_sha256"):
-        raise RecordError(
-            f"{place / 'curve.csv'} is not what the run wrote: its hash differs from the one in config.json. "
-            "Restore it from version control, or delete the folder and run again."
-        )
-    curve = pd.read_csv(place / "curve.csv")
-    # A run ends with a whole step, so its last mark may lie up to one step beyond.
-    within = curve["samples_evaluated"] < config.samples_total + config.samples_per_step
-    if not within.any():
-        raise RecordError(
-            f"{place} begins at {curve['samples_evaluated'].min():,} samples, beyond the {config.samples_total:,} "
-            "that are asked for: set samples_total to at least that."
-        )
-    return Record(config, curve[within], facts)
+    found = _read(config, folder)
+    return _up_to(config, found[0], folder) if found else None
+
+
+def require(config: RunConfig, folder: Path) -> Record:
+    """The record of a run as `load` gives it; raises RecordError where there is none."""
+    record = load(config, folder)
+    if record is None:
+        raise _missing(config, folder)
+    return record
 
 
 def load_weights(config: RunConfig, folder: Path) -> dict[str, np.ndarray]:
-    """The parameters at the furthest mark of a recorded run, by name, as float32.
+    """The parameters at the last row of a recorded run, by name, as float32.
 
-    Raises RecordError when they are missing, damaged, or those of another configuration.
+    Raises RecordError when they are missing or damaged, or belong to more samples than `config.samples_total`.
     """
-    record, file = load(config, folder), folder / config.run_id / WEIGHTS
-    again = f"Delete {file.parent} and train the run again, or restore the file from version control."
-    if record is None or not file.exists():
-        raise RecordError(f"There are no weights of {config.run_id} in {folder}. {again}")
-    stored = file.read_bytes()
-    try:
-        with np.load(io.BytesIO(stored)) as content:
-            run_id = str(content["run_id"])
-            weights = {name: content[name].astype(np.float32) for name in content.files if name != "run_id"}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RecordError(f"{file} is truncated or damaged ({error}). {again}") from error
-    if run_id != config.run_id:
-        raise RecordError(f"{file} holds the weights of {run_id}, not of {config.run_id}. {again}")
-    if sha256(stored) != record.facts.get("weights_sha256"):
-        raise RecordError(f"{file} is not what the run wrote: its hash differs from the one in config.json. {again}")
-    return weights
+    found = _read(config, folder, WEIGHTS)
+    if found is None:
+        raise _missing(config, folder)
+    record, weights = found
+    if not _within(config, record).all():
+        raise RecordError(
+            f"{folder / config.run_id / WEIGHTS} are the weights after {record.samples_evaluated:,} samples, beyond "
+            f"the {config.samples_total:,} that are asked for. Ask for as many, or train the run into another folder."
+        )
+    with np.load(io.BytesIO(weights)) as content:
+        return {name: content[name].astype(np.float32) for name in content.files if name != "run_id"}
 
 
 def is_complete(config: RunConfig, folder: Path) -> bool:
-    """Whether the record reaches `config.samples_total`."""
-    record = load(config, folder)
-    return record is not None and record.samples_evaluated >= config.samples_total
+    """Whether the record reaches `config.samples_total`: the one answer to whether a run must be trained."""
+    found = _read(config, folder)
+    return found is not None and found[0].samples_evaluated >= config.samples_total
+
+
+def _read(config: RunConfig, folder: Path, *more: str) -> tuple[Record, bytes] | None:
+    """The whole record, however long, and the bytes of one more of its files if named; None where there is none."""
+    bundle = _bundle(config, folder)
+    found = bundle.read(CURVE, *more)
+    if found is None:
+        return None
+    facts, (curve, *others) = found
+    if differences := config.differences(facts["config"]):
+        raise RecordError(
+            f"The record {bundle.folder} is of another run: {differences}. "
+            "Restore it from version control. Or delete the folder, then run again."
+        )
+    return Record(config, pd.read_csv(io.BytesIO(curve)), facts), b"".join(others)
+
+
+def _within(config: RunConfig, record: Record) -> pd.Series:
+    """Which rows lie within `config.samples_total`; a run ends with a whole step, so up to one step beyond it."""
+    return record.curve["samples_evaluated"] < config.samples_total + config.samples_per_step
+
+
+def _up_to(config: RunConfig, record: Record, folder: Path) -> Record:
+    """The record as it was at `config.samples_total`: without rows from beyond, and without facts of the last row."""
+    within = _within(config, record)
+    if within.all():
+        return record
+    curve = record.curve[within]
+    if curve.empty:
+        raise RecordError(
+            f"{folder / config.run_id} begins at {record.curve['samples_evaluated'].min():,} samples, beyond the "
+            f"{config.samples_total:,} that are asked for: set samples_total to at least that."
+        )
+    facts = {name: value for name, value in record.facts.items() if name not in OF_LAST_ROW}
+    samples, seconds = curve["samples_evaluated"].max(), curve["seconds"].max()
+    contributors = [c for c in record.facts.get("contributors", []) if c["from_samples"] < samples]
+    return Record(config, curve, facts | {"seconds": seconds, "contributors": contributors})
+
+
+def _missing(config: RunConfig, folder: Path) -> RecordError:
+    return RecordError(f"There is no record of {config.run_id} in {folder}: train the run, or restore its folder.")
+
+
+def _bundle(config: RunConfig, folder: Path) -> Bundle:
+    hashes = {CURVE: Hash("numbers_sha256", _numbers_sha256), WEIGHTS: Hash("weights_sha256")}
+    return Bundle(folder / config.run_id, "config.json", hashes)
+
+
+def _numbers_sha256(curve: bytes) -> str:
+    """The hash of a curve without its last column, the seconds: `sed 's/,[^,]*$//' curve.csv | sha256sum`."""
+    return sha256(re.sub(rb",[^,\n]*$", b"", curve, flags=re.MULTILINE))
 
 
 def existing(configs: Iterable[RunConfig], profile: str) -> list[Record]:
@@ -141,7 +178,7 @@ def curves(records: list[Record], *settings: str) -> pd.DataFrame:
 
 
 def last_rows(curves: pd.DataFrame) -> pd.DataFrame:
-    """The rows of every run's last mark."""
+    """The rows of every run's last evaluation point."""
     run = ["dataset", "algorithm", "n_latent", "n_train", "seed"]
     return curves[curves["samples_evaluated"] == curves.groupby(run)["samples_evaluated"].transform("max")]
 
@@ -149,21 +186,16 @@ def last_rows(curves: pd.DataFrame) -> pd.DataFrame:
 def _pack(config: RunConfig, weights: Mapping[str, np.ndarray]) -> bytes:
     """The bytes of an npz in half precision, which moves a bound by far less than its standard error."""
     largest = np.finfo(np.float16).max
-    halves = {n: w.astype(np.float16) if np.abs(w).max() < largest else w for n, w in weights.items()}
+    halves: dict[str, Any] = {n: w.astype(np.float16) if np.abs(w).max() < largest else w for n, w in weights.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, run_id=config.run_id, **halves)
     return buffer.getvalue()
 
 
-def sha256(content: bytes) -> str:
-    """The hash by which a file is known to be what was written."""
-    return hashlib.sha256(content).hexdigest()
-
-
 def environment() -> dict:
-    """Machine, versions and commit: what a reader needs to repeat a number."""
+    """Commit, processor and versions: what a reader needs to repeat a number."""
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {"cpu": _cpu(), "python": platform.python_version(), "packages": versions, "commit": _commit()}
+    return {"commit": _commit(), "cpu": _cpu(), "python": platform.python_version(), "packages": versions}
 
 
 def _cpu() -> str:
@@ -174,6 +206,11 @@ def _cpu() -> str:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    found = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
-    return found.stdout.strip() or "unknown"
+    """The commit, marked as dirty where the source differs from it; results and notebooks may differ."""
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    is_dirty = _git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
+    return f"{commit}-dirty" if is_dirty else commit or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True).stdout.strip()

@@ -1,5 +1,6 @@
 """A computed table that is no curve of a run, on disk beside what it was computed from."""
 
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ import pandas as pd
 
 from replication import paths
 from replication.errors import RecordError
-from replication.files import write_atomically
+from replication.files import Bundle, Hash, locked, sha256
 from replication.runs import records
 
 
@@ -20,24 +21,20 @@ def load_or_compute(
 
     Raises RecordError where it would have to be computed although $REPLICATION_RECORDED_ONLY is 1, or is damaged.
     """
-    place = paths.tables(profile) / f"{name}-{records.sha256(json.dumps(of, sort_keys=True).encode())[:8]}"
-    if not place.exists():
-        if os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
-            raise RecordError(
-                f"REPLICATION_RECORDED_ONLY=1, but there is no table {place}. Run without it to compute it."
-            )
-        text = compute().to_csv(index=False, float_format="%.6g")
-        facts = {"of": dict(of), **records.environment(), "table_sha256": records.sha256(text.encode())}
-
-        def write(target) -> None:
-            target.mkdir()
-            (target / "table.csv").write_text(text)
-            (target / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
-
-        write_atomically(place, write)
-    text = (place / "table.csv").read_text()
-    if json.loads((place / "facts.json").read_text())["table_sha256"] != records.sha256(text.encode()):
+    digest = sha256(json.dumps(of, sort_keys=True).encode())[:8]
+    bundle = Bundle(paths.tables(profile) / f"{name}-{digest}", "facts.json", {"table.csv": Hash("table_sha256")})
+    found = bundle.read("table.csv")
+    if found is None and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
         raise RecordError(
-            f"{place / 'table.csv'} is not what was computed. Restore it, or delete the folder to compute it."
+            f"REPLICATION_RECORDED_ONLY=1, but there is no table {bundle.folder}. Run without it to compute it."
         )
-    return pd.read_csv(place / "table.csv")
+    if found is None:
+        with locked(bundle.folder):
+            found = bundle.read("table.csv")  # another process may have computed it meanwhile
+            if found is None:
+                facts = {"of": dict(of), **records.environment()}
+                table = compute().to_csv(index=False, float_format="%.6g").encode()
+                bundle.write(facts, {"table.csv": table})
+                found = facts, [table]
+    _, (table,) = found
+    return pd.read_csv(io.BytesIO(table))

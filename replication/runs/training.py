@@ -11,6 +11,7 @@ from replication import algorithms, data, draws
 from replication.config import RunConfig
 from replication.errors import DivergedError
 from replication.model import baselines, latent, networks
+from replication.model.marginal_likelihood import EstimatorError
 from replication.runs import checkpoints, evaluation, records
 from replication.runs.checkpoints import Run
 
@@ -24,17 +25,27 @@ def train(
     report: Callable[[int, float], None] = lambda samples, bound: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> records.Record:
-    """Train up to `config.samples_total`; the record in `folder` is renewed at every mark on the way.
+    """Train up to `config.samples_total`; the record in `folder` is renewed at every evaluation point on the way.
 
-    Continues from the run's checkpoint, to the same bits as an uninterrupted run. `report(samples, bound)` is
-    called every few seconds. Raises DivergedError when the bound is not finite; the last checkpoint is kept.
+    Continues from the run's checkpoint, to the same bits as an uninterrupted run; where the record is complete there is
+    nothing to do. While another process trains the same run, waits for it. `report(samples, bound)` is called every few
+    seconds. Raises DivergedError when the state or an evaluation is not finite; the last checkpoint is kept.
     """
+    with checkpoints.lock(config):
+        if records.is_complete(config, folder):
+            return records.require(config, folder)
+        return _train(config, folder, report, checkpoint_seconds)
+
+
+def _train(
+    config: RunConfig, folder: Path, report: Callable[[int, float], None], checkpoint_seconds: float
+) -> records.Record:
     dataset = data.load(config.dataset)
     engine = Engine(config, dataset)
-    run = checkpoints.load(config, engine.initial_state) or Run(engine.initial_state)
+    run = _with_contributor(config, checkpoints.load(config, engine.initial_state) or Run(engine.initial_state))
     saved_at, record = time.monotonic(), None
-    for mark in evaluation.evaluation_points(config.metric, config.samples_total):
-        target = math.ceil(mark / config.samples_per_step)
+    for point in evaluation.evaluation_points(config.metric, config.samples_total):
+        target = math.ceil(point / config.samples_per_step)
         while run.step < target:
             run, objective = engine.advance(run, target)
             report(run.step * config.samples_per_step, objective)
@@ -63,7 +74,7 @@ class Engine:
     def advance(self, run: Run, target: int) -> tuple[Run, float]:
         """One compiled call of some CHUNK_SECONDS towards step `target`; also the mean objective over its steps.
 
-        Raises DivergedError, naming the first step whose objective is not finite.
+        Raises DivergedError, naming the first step whose objective is not finite, or the last where its update is not.
         """
         if not self.steps_per_call:
             self.run_steps(run.state, 0)  # compiles outside the clock
@@ -74,22 +85,36 @@ class Engine:
         total, first_bad = float(total), int(first_bad)
         seconds = time.perf_counter() - start
         if first_bad >= 0:
-            raise DivergedError(self._cause(run, first_bad))
+            raise self._diverged(run, f"the bound is not finite at step {first_bad}", first_bad)
+        if not _is_finite(state):  # an objective is computed before its update, so the last update needs a look
+            raise self._diverged(run, f"the update of step {state.step - 1} is not finite", int(state.step) - 1)
         self.steps_per_call = max(1, min(10 * n_steps, int(n_steps * CHUNK_SECONDS / seconds)))
         return run._replace(state=state, seconds=run.seconds + seconds), total / n_steps
 
     def evaluate(self, run: Run) -> list[dict]:
-        """One row of the curve for each split, as `config.metric` asks."""
+        """One row of the curve for each split, as `config.metric` asks.
+
+        Raises DivergedError, naming the column, where a value is not finite.
+        """
         seed_pair = draws.stream(self.seed, run.state.step, "evaluation")
-        return [
-            {
-                "samples_evaluated": run.step * self.config.samples_per_step,
-                "split": split,
-                **evaluation.evaluate(self.config, run.state.params, x, seed_pair),
-                "seconds": run.seconds,
-            }
-            for split, x in self.x_eval.items()
-        ]
+        try:
+            rows = [
+                {
+                    "samples_evaluated": run.step * self.config.samples_per_step,
+                    "split": split,
+                    **evaluation.evaluate(self.config, run.state.params, x, seed_pair),
+                    "seconds": run.seconds,
+                }
+                for split, x in self.x_eval.items()
+            ]
+        except EstimatorError as error:
+            raise self._diverged(run, f"log p(x) has no estimate at step {run.step}: {error}", run.step) from error
+        for row in rows:
+            bad = [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
+            if bad:
+                what = f"{', '.join(bad)} on {row['split']} is not finite in the evaluation at step {run.step}"
+                raise self._diverged(run, what, run.step)
+        return rows
 
     def run_steps(self, state: algorithms.State, n_steps: int) -> tuple[algorithms.State, tf.Tensor, tf.Tensor]:
         """`n_steps` compiled steps: the new state, the sum of the mean objectives, the first bad step or -1."""
@@ -117,11 +142,11 @@ class Engine:
             return draws.bernoulli(draws.stream(self.seed, step, "targets"), x)
         return x
 
-    def _cause(self, run: Run, first_bad: int) -> str:
-        return (
-            f"{self.config.run_id}: the bound is not finite at step {first_bad} "
-            f"({first_bad * self.config.samples_per_step:,} samples). The likely cause is the stepsize "
-            f"({self.config.learning_rate}): try a smaller learning_rate, or warm_up_steps=100. "
+    def _diverged(self, run: Run, what: str, step: int) -> DivergedError:
+        return DivergedError(
+            f"{self.config.run_id}: {what} ({step * self.config.samples_per_step:,} samples). "
+            f"The likely cause is the stepsize ({self.config.learning_rate}): "
+            "try a smaller learning_rate, or warm_up_steps=100. "
             f"The last good checkpoint (at most step {run.step}) is kept at {checkpoints.path(self.config)}."
         )
 
@@ -132,6 +157,22 @@ def use_one_core() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _is_finite(state: algorithms.State) -> bool:
+    leaves = [leaf for leaf in tf.nest.flatten(state) if leaf.dtype.is_floating]
+    return all(bool(tf.reduce_all(tf.math.is_finite(leaf))) for leaf in leaves)
+
+
+def _with_contributor(config: RunConfig, run: Run) -> Run:
+    """The run with this commit and machine as the last of its contributors."""
+    gpus = tf.config.list_physical_devices("GPU")
+    device = tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else "CPU"
+    here = {**records.environment(), "device": device}
+    last = dict(run.contributors[-1]) if run.contributors else {}
+    if {**last, **here} == last:
+        return run
+    return run._replace(contributors=(*run.contributors, {"from_samples": run.step * config.samples_per_step, **here}))
 
 
 def _is_evaluated(config: RunConfig, run: Run) -> bool:
@@ -145,12 +186,8 @@ def _record(config: RunConfig, dataset: data.Dataset, run: Run, folder: Path) ->
 
 
 def _facts(config: RunConfig, dataset: data.Dataset, run: Run) -> dict:
-    """What a record says beside configuration and curve."""
-    gpus = tf.config.list_physical_devices("GPU")
-    facts = {
-        "device": tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else "CPU",
-        "seconds": round(run.seconds, 1),
-    }
+    """What a record says in addition to configuration and curve."""
+    facts: dict = {"seconds": round(run.seconds, 1), "contributors": run.contributors}
     if config.facts.likelihood == "gaussian":
         splits = {"train": dataset.x_train, "test": dataset.x_test}
         facts["independent_gaussian"] = {
