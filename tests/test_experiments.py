@@ -1,16 +1,24 @@
 """The paper's experiments as lists of runs, and what a notebook may be told."""
 
+import re
+
+import nbformat
 import pytest
 
+from replication import paths
 from replication.config import ConfigError
+from replication.paper import experiments
 from replication.paper.experiments import (
     all_runs,
+    bounds,
+    decoded,
     estimators,
     figure2,
     figure3,
+    manifolds,
     minibatches,
+    runs_of_notebook,
     settings,
-    settings_of_notebook,
 )
 
 
@@ -67,24 +75,48 @@ def test_wrong_settings_list_the_right_ones(arguments, message):
         settings(**arguments)
 
 
-def test_wrong_override_is_refused_when_the_runs_are_made():
-    with pytest.raises(ConfigError, match=r"write 1\.0e-4"):
-        figure2(settings("quick", overrides={"learning_rate": "1e-4"}))
+def test_an_override_leaves_out_the_dataset_that_does_not_admit_it(capsys):
+    # Fails if one dataset's refusal stops the whole notebook, or if its runs vanish without a word.
+    experiments._say_once.cache_clear()
+    chosen = settings("quick", overrides={"targets": "binarised"})
+    runs = figure2(chosen)
+    assert {run.dataset for run in runs} == {"mnist"} and {run.targets for run in runs} == {"binarised"}
+    assert len(runs) == len([run for run in figure2(settings("quick")) if run.dataset == "mnist"])
+    all_runs(chosen)
+    said = "Some runs are left out: frey_face has a Gaussian likelihood: there is nothing to binarise.\n"
+    assert capsys.readouterr().out == said
+    with pytest.raises(ConfigError, match=r"No run is possible with these settings:\n  frey_face has a Gaussian"):
+        manifolds(settings("quick", datasets="frey_face", overrides={"targets": "binarised"}))
 
 
-def test_unknown_notebook_parameter_is_an_error():
-    # papermill only warns, and the notebook would run with the default.
-    namespace = {"profile": "smoke", "seed": 0, "datasets": None, "overrides": {}, "pytest": pytest}
-    assert settings_of_notebook(namespace).datasets == ("digits",)
-    with pytest.raises(ConfigError, match=r"Unknown notebook parameter profil\b.*profile, seed, datasets, overrides"):
-        settings_of_notebook({**namespace, "profil": "quick"})
+def test_an_override_leaves_out_the_algorithm_that_does_not_admit_it(capsys):
+    experiments._say_once.cache_clear()
+    chosen = settings("quick", overrides={"log_var_factor": 0.1})
+    assert {run.algorithm for run in figure2(chosen) + figure3(chosen) + bounds(chosen)} == {"wake_sleep"}
+    assert capsys.readouterr().out.count("aevb has no log_var_factor") == 1
+    with pytest.raises(ConfigError, match="aevb has no log_var_factor"):
+        decoded(chosen)
 
 
-def test_notebook_cells_may_be_run_twice():
-    # The second time, the notebook's own results are among its variables.
-    chosen = settings("smoke")
-    namespace = {"profile": "smoke", "settings": chosen, "runs": figure2(chosen)}
-    assert settings_of_notebook(namespace) == chosen
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [({"learning_rate": "1e-4"}, r"write 1\.0e-4"), ({"learnign_rate": 0.1}, "learnign_rate: unknown setting")],
+)
+def test_wrong_override_is_refused_when_the_runs_are_made(overrides, message):
+    # Such a mistake must stop the notebook even where another run is left out.
+    with pytest.raises(ConfigError, match=message):
+        figure2(settings("quick", overrides={"targets": "binarised", **overrides}))
+
+
+@pytest.mark.parametrize("notebook", sorted(paths.NOTEBOOKS.glob("[0-9]_*.ipynb")), ids=lambda path: path.stem)
+def test_the_batch_trains_what_a_notebook_asks_for(notebook):
+    # Otherwise the notebook trains it by itself, run after run, inside one job of the batch.
+    cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    asked = set(re.findall(r"\bexperiments\.(\w+)\(settings\)", "\n".join(cells)))
+    chosen = settings("quick")
+    known = {run.run_id: run.samples_total for run in runs_of_notebook(notebook.stem, chosen)}
+    for run in (run for name in asked for run in getattr(experiments, name)(chosen)):
+        assert known[run.run_id] >= run.samples_total
 
 
 def test_figure_3_has_the_papers_six_runs():

@@ -12,6 +12,9 @@ import pytest
 from replication import paths
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
+SETTINGS = (
+    "settings = experiments.settings_of_notebook(profile=profile, seed=seed, datasets=datasets, overrides=overrides)"
+)
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -27,8 +30,13 @@ def test_cells_are_short_and_introduced(notebook):
 
 
 def test_parameters_are_tagged_and_published_at_paper_scale(notebook):
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    tagged = _parameters(notebook)
     assert len(tagged) == 1 and 'profile = "paper"' in tagged[0].source
+    assert sum(SETTINGS in cell.source.split("\n") for cell in notebook.cells) == 1
+
+
+def _parameters(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
 
 
 def test_stored_outputs_are_complete_and_without_errors(notebook):
@@ -42,7 +50,7 @@ def test_stored_outputs_are_complete_and_without_errors(notebook):
     assert str(paths.ROOT) not in json.dumps(notebook), "an output names a folder of the machine that made it"
 
 
-def papermill(notebook: str, output: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess:
+def papermill(notebook: str | Path, output: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "papermill", str(paths.NOTEBOOKS / notebook), str(output), *arguments]
     environment = {**os.environ, "REPLICATION_RECORDED_ONLY": "0"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -56,6 +64,20 @@ def test_lower_bound_runs_by_itself_from_any_folder(tmp_path):
     outputs = json.dumps([cell.get("outputs") for cell in executed.cells])
     assert "image/png" in outputs and "wake_sleep" in outputs
     assert (paths.figures("smoke") / "figure2.svg").exists()
+
+
+def test_the_settings_cell_may_be_run_again_after_the_rest(tmp_path):
+    # A reader runs a cell twice. By then the notebook has variables of its own, which are no parameters.
+    again = f"from replication.paper import experiments\n{SETTINGS}"
+    later = 'dataset, name, asked, n_latent = "mnist", "verdict", [1, 2], 20'
+    sources = [again, later, again, "print(settings.profile, settings.overrides)"]
+    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+    notebook.cells = [*_parameters(notebook), *(nbformat.v4.new_code_cell(source) for source in sources)]
+    nbformat.write(notebook, tmp_path / "short.ipynb")
+    arguments = ("-p", "profile", "smoke", "-y", "overrides: {initialisation: fan_in}")
+    run = papermill(tmp_path / "short.ipynb", tmp_path / "out.ipynb", *arguments, folder=tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "smoke {'initialisation': 'fan_in'}" in (tmp_path / "out.ipynb").read_text()
 
 
 @pytest.mark.parametrize(

@@ -111,13 +111,13 @@ def samples(settings: Settings) -> list[RunConfig]:
 
 def bounds(settings: Settings) -> list[RunConfig]:
     """The runs of figures 2, 4 and 5, each once."""
-    return list(dict.fromkeys(_runs([*_figure2(settings), *_manifolds(settings), *_samples(settings)])))
+    return list(dict.fromkeys(_runs(_bounds(settings))))
 
 
 def decoded(settings: Settings) -> list[RunConfig]:
     """Every run whose weights a notebook decodes: all of AEVB in figures 2, 4 and 5."""
-    aevb = [run for run in bounds(settings) if run.algorithm == "aevb"]
-    return sorted(aevb, key=lambda run: (run.dataset, run.n_latent))
+    aevb = _runs(choices for choices in _bounds(settings) if choices["algorithm"] == "aevb")
+    return sorted(set(aevb), key=lambda run: (run.dataset, run.n_latent))
 
 
 def figure3(settings: Settings) -> list[RunConfig]:
@@ -229,6 +229,10 @@ def _samples(settings: Settings) -> list[dict]:
         if dataset != "frey_face"
         for n_latent in n_latents
     ]
+
+
+def _bounds(settings: Settings) -> list[dict]:
+    return [*_figure2(settings), *_manifolds(settings), *_samples(settings)]
 
 
 def _one_large_model(settings: Settings, samples: int) -> list[dict]:
