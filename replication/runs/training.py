@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import tensorflow as tf
@@ -80,12 +81,12 @@ class Engine:
 
     def evaluate(self, run: Run) -> list[dict]:
         """One row of the curve for each split, as `config.metric` asks."""
-        seed_pair = draws.stream(self.seed, run.state.step, "evaluation")
+        stream = partial(draws.stream, self.seed, run.state.step, "evaluation")
         return [
             {
                 "samples_evaluated": run.step * self.config.samples_per_step,
                 "split": split,
-                **evaluation.evaluate(self.config, run.state.params, x, seed_pair),
+                **evaluation.evaluate(self.config, run.state.params, x, stream(split)),
                 "seconds": run.seconds,
             }
             for split, x in self.x_eval.items()
