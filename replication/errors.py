@@ -19,3 +19,7 @@ class RecordError(ReplicationError):
 
 class DivergedError(ReplicationError):
     """The bound of a run is no longer finite."""
+
+
+class EstimatorError(ReplicationError, ValueError):
+    """An estimator cannot be used as asked, or not with what it was given."""

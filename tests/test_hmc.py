@@ -45,11 +45,65 @@ def test_log_density_belongs_to_the_draws(chains):
     np.testing.assert_allclose(chains.log_density, log_gaussian(chains.z), rtol=1e-3, atol=1e-3)
 
 
-def test_effective_sample_size_of_independent_and_of_repeated_draws():
-    independent = draws.normal(draws.stream(0, 1, "chains"), [400, 50, 1])
-    assert np.median(hmc.effective_sample_size(independent)) > 300
-    repeated = tf.repeat(independent[:40], 10, axis=0)
-    assert np.median(hmc.effective_sample_size(repeated)) < 100
+def log_isotropic(z: tf.Tensor) -> tf.Tensor:
+    return -tf.reduce_sum(z**2, axis=-1) / 2
+
+
+@pytest.mark.parametrize("n_latent", [2, 5])
+def test_isotropic_target_at_figure_3s_settings_has_no_resonance(n_latent):
+    # With one stepsize 4 leapfrog steps at 90 % acceptance turn z into -z: draws alternate, and |z| keeps its value.
+    # Independent draws have autocorrelations of -1/50 here (their own mean is taken off), with the error over chains.
+    n_chains = 400
+    start = draws.normal(draws.stream(0, n_latent, "chains", "start"), [n_chains, n_latent])
+    chains = tf.function(hmc.sample, jit_compile=True)(
+        log_isotropic, start, 50, 4, 300, draws.stream(0, n_latent, "chains")
+    )
+    z = chains.z.numpy().astype(float)
+    for series, expected in ((z[..., 0], 0), ((z**2).sum(axis=-1), n_latent)):
+        centred = series - series.mean(axis=0)
+        lag_1 = np.mean(centred[1:] * centred[:-1], axis=0) / np.mean(centred**2, axis=0)
+        assert abs(lag_1.mean()) < 0.2, f"autocorrelation {lag_1.mean():.2f}"
+        standard_error = series.mean(axis=0).std(ddof=1) / n_chains**0.5
+        assert abs(series.mean() - expected) < 4 * standard_error
+
+
+def test_same_seed_gives_the_same_chains_and_another_gives_others(chains):
+    # Fails if the jitter or the momenta come from a generator with a state.
+    sample = tf.function(hmc.sample, jit_compile=True)
+    again, other = (
+        sample(log_gaussian, tf.zeros([200, 2]), 200, 4, 100, draws.stream(0, i, "chains")) for i in range(2)
+    )
+    np.testing.assert_array_equal(again.z, chains.z)
+    assert np.mean(other.z == chains.z) < 0.01
+
+
+def as_chains(z: np.ndarray) -> hmc.Chains:
+    n_chains = z.shape[1]
+    return hmc.Chains(z, -np.sum(z**2, axis=-1) / 2, np.ones(n_chains), np.ones(n_chains))
+
+
+def test_effective_sample_size_is_that_of_the_mean():
+    # The oracle is the variance of the chains' means: S draws are worth var(z) / var(mean) independent ones.
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((1000, 200, 1))
+    for coefficient in (0.0, 0.7):
+        z = noise.copy()
+        for i in range(1, len(z)):
+            z[i] = coefficient * z[i - 1] + np.sqrt(1 - coefficient**2) * noise[i]
+        worth = 1 / z.mean(axis=0).var()
+        assert np.median(hmc.effective_sample_size(as_chains(z))) == pytest.approx(worth, rel=0.3)
+
+
+def test_effective_sample_size_may_exceed_the_number_of_draws_and_sees_a_contour():
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((50, 40, 1))
+    alternating = as_chains(np.where(np.arange(50)[:, None, None] % 2, z + 3, z - 3))
+    free = alternating._replace(log_density=rng.standard_normal((50, 40)))
+    on_a_contour = alternating._replace(log_density=np.repeat(rng.standard_normal((5, 40)), 10, axis=0))
+    stuck = as_chains(np.ones((50, 40, 1)))
+    assert np.median(hmc.effective_sample_size(free)) > 40  # the log density has 50; z more: it alternates
+    assert np.median(hmc.effective_sample_size(on_a_contour)) < 15
+    np.testing.assert_array_equal(hmc.effective_sample_size(stuck), 1)
 
 
 def test_move_keeps_a_sample_from_the_target_in_the_target():

@@ -6,12 +6,8 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from replication.errors import ReplicationError
+from replication.errors import EstimatorError
 from replication.model.networks import Params, decode, encode, prior
-
-
-class EstimatorError(ReplicationError, ValueError):
-    """An estimator cannot be used as asked."""
 
 
 class Bound(NamedTuple):

@@ -12,16 +12,18 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
 from replication import draws
-from replication.errors import ReplicationError
+from replication.errors import EstimatorError
 from replication.model import hmc
 
 MAX_LATENT = 5  # the paper: reliable estimates "if the dimensionality of the sampled space is low (less than 5)"
 MIN_SAMPLES = 4
 MIN_EFFECTIVE_SAMPLES = 5
-BANDWIDTHS = 2.0 ** np.linspace(-2, 2, 9)  # times Scott's factor
+BANDWIDTHS = np.linspace(0.2, 1, 9)  # at 1 the density is the Gaussian
+MAX_PARETO_K = 0.7  # Vehtari et al. 2024: above, neither an importance sampling estimate nor its error can be trusted
 IMPORTANCE_CHUNK = 10
 N_STARTS, START_CHUNK = 1000, 50  # draws; all at once they would take gigabytes
 
@@ -29,14 +31,10 @@ N_STARTS, START_CHUNK = 1000, 50  # draws; all at once they would take gigabytes
 Proposal = tuple[np.ndarray, np.ndarray]  # a Gaussian per datapoint: mean [N, d], Cholesky factor [N, d, d]
 
 
-class EstimatorError(ReplicationError):
-    """log p(x) cannot be estimated from what was given."""
-
-
 class Estimate(NamedTuple):
     """log p(x), its standard error, the effective sample size and whether to rely on it, each [N].
 
-    A value that cannot be computed is NaN and not reliable.
+    Every value is finite. One that nothing is known of has an infinite standard error, and is not reliable.
     """
 
     log_px: np.ndarray
@@ -73,18 +71,17 @@ def sample_posterior(
     n_samples: int = 50,
     n_leapfrog: int = 4,
     n_burnin: int = 60,
-) -> tuple[hmc.Chains, tf.Tensor]:
-    """Chains from p(z|x) that start at z [N, n_latent], and their effective sample sizes [N]; defaults as the paper."""
-    chains = hmc.sample(lambda z: log_joint(*args, z), z, n_samples, n_leapfrog, n_burnin, seed_pair)
-    return chains, hmc.effective_sample_size(chains.z)
+) -> hmc.Chains:
+    """Chains from p(z|x) that start at z [N, n_latent]; defaults as the paper."""
+    return hmc.sample(lambda z: log_joint(*args, z), z, n_samples, n_leapfrog, n_burnin, seed_pair)
 
 
-def hmc_density_estimator(chains: hmc.Chains, ess: np.ndarray, density: str = "kernel") -> Estimate:
+def hmc_density_estimator(chains: hmc.Chains) -> Estimate:
     """Appendix D: 1/p(x) = E_p(z|x)[q(z) / p(x, z)], q fitted to one half of the draws, the mean over the other.
 
-    q is a kernel density whose bandwidth is chosen on held-out draws (`kernel`, the authors') or a Gaussian with full
-    covariance (`gaussian`). Raises EstimatorError for fewer than 4 draws or a start outside the posterior's support.
-    Datapoints whose chain never moved, or whose draws have a singular covariance, are NaN and not reliable.
+    q is a kernel density, see `_kernel_log_density`. Where the draws have a singular covariance, as those of a chain
+    that never moved, q is the prior: the harmonic mean estimator (Newton & Raftery 1994), which is not reliable.
+    Raises EstimatorError for fewer than 4 draws, or where the log density is not finite along a chain.
     """
     z, log_joint = np.asarray(chains.z, np.float64), np.asarray(chains.log_density, np.float64)
     n_samples, n_chains, n_latent = z.shape
@@ -98,19 +95,20 @@ def hmc_density_estimator(chains: hmc.Chains, ess: np.ndarray, density: str = "k
             "and check that the parameters of the model are finite."
         )
     half = n_samples // 2
-    fitted, held_out = z[:half], slice(half, None)  # neighbours are alike: alternating draws would overfit q
-    moved = (np.asarray(chains.acceptance) > 0) & _has_volume(fitted) & _has_volume(fitted[: half // 2])
-    log_px, se = np.full((2, n_chains), np.nan)
-    log_ratio = DENSITIES[density](fitted[:, moved], z[held_out, moved]) - log_joint[held_out, moved]
-    log_px[moved] = np.log(len(log_ratio)) - logsumexp(log_ratio, axis=0)
-    n_effective = np.minimum(len(log_ratio), np.asarray(ess)[moved])
-    relative_variance = len(log_ratio) / _effective_size(log_ratio) - 1
-    se[moved] = np.sqrt(np.maximum(relative_variance, 0) / n_effective)
-    return Estimate(log_px, se, np.asarray(ess), _reliable(moved, ess, n_latent))
+    fitted, held_out = z[:half], z[half:]  # neighbours are alike: alternating draws would overfit q
+    has_density = _has_volume(fitted[: half // 2]) & _has_volume(fitted[half // 2 :])
+    log_q = -np.sum(held_out**2 + np.log(2 * np.pi), axis=-1) / 2
+    log_q[:, has_density] = _kernel_log_density(fitted[:, has_density], held_out[:, has_density])
+    log_ratio = log_q - log_joint[half:]
+    n = len(log_ratio)
+    ess = hmc.effective_sample_size(chains)
+    relative_variance = np.maximum(n / _effective_size(log_ratio) - 1, 0) * n / (n - 1)
+    se = np.where(has_density, np.sqrt(relative_variance / (ess * n / n_samples)), np.inf)
+    return Estimate(np.log(n) - logsumexp(log_ratio, axis=0), se, ess, _reliable(has_density, ess, n_latent))
 
 
 def importance_sampling(
-    log_joint: Callable, args: tuple, proposals: Sequence[Proposal], seed_pair: tf.Tensor, n_samples: int = 500
+    log_joint: Callable, args: tuple, proposals: Sequence[Proposal], seed_pair: tf.Tensor, n_samples: int = 250
 ) -> Estimate:
     """log p(x) = log E_q[p(x, z) / q(z)], q the mixture in equal parts of Gaussian proposals per datapoint.
 
@@ -122,16 +120,27 @@ def importance_sampling(
     mean, tril = (tf.cast(tf.stack(part), tf.float32) for part in zip(*proposals, strict=True))
     chunks = []
     for i in range(math.ceil(n_samples / IMPORTANCE_CHUNK)):
-        chunk_seed = tf.cast(seed_pair, tf.int64) + tf.constant([0, i << 32], tf.int64)
-        chunks.append(_log_weights(log_joint, args, mean, tril, chunk_seed).numpy())
+        chunks.append(_log_weights(log_joint, args, mean, tril, draws.fold_in(seed_pair, i)).numpy())
     log_w = np.concatenate(chunks)[:n_samples].astype(np.float64)
+    if bad := np.sum(~np.isfinite(log_w.max(axis=(0, 1)))):
+        raise EstimatorError(f"The importance weights of {bad} of {log_w.shape[2]} datapoints are all 0 or not finite.")
+    largest = log_w.max(axis=(0, 1))
+    w = np.exp(log_w - largest)  # each proposal is a stratum: its samples vary around its own mean
+    se = np.sqrt(w.var(axis=0, ddof=1).mean(axis=0) / w[..., 0].size) / w.mean(axis=(0, 1))
+    log_px = largest + np.log(w.mean(axis=(0, 1)))
     log_w = log_w.reshape(-1, log_w.shape[-1])
-    if bad := np.sum(~np.isfinite(log_w.max(axis=0))):
-        raise EstimatorError(f"The importance weights of {bad} of {log_w.shape[1]} datapoints are all 0 or not finite.")
     ess = _effective_size(log_w)
-    log_px = logsumexp(log_w, axis=0) - np.log(len(log_w))
-    se = np.sqrt(np.maximum(1 / ess - 1 / len(log_w), 0))
-    return Estimate(log_px, se, ess, _reliable(np.isfinite(log_px), ess, mean.shape[-1], warn_of_dimension=False))
+    is_light = pareto_k(log_w) < MAX_PARETO_K
+    return Estimate(log_px, se, ess, _reliable(is_light, ess, mean.shape[-1], warn_of_dimension=False))
+
+
+def pareto_k(log_w: np.ndarray) -> np.ndarray:
+    """The shape of the generalised Pareto distribution fitted to the largest of the weights [n, N], per datapoint [N].
+
+    By ArviZ (Vehtari et al. 2024). The weights have a finite variance below 1/2; their mean is not to be had above 1.
+    """
+    w = np.exp(log_w - log_w.max(axis=0))
+    return array_stats.pareto_khat(w.T, chain_axis=None, draw_axis=-1, r_eff=1.0, tail="right")
 
 
 def gaussian_proposal(chains: hmc.Chains, inflation: float = 1.5) -> Proposal:
@@ -146,6 +155,14 @@ def gaussian_proposal(chains: hmc.Chains, inflation: float = 1.5) -> Proposal:
     return np.where(valid[:, None], z.mean(axis=0), 0.0), np.linalg.cholesky(covariance)
 
 
+def prior_proposal(n_chains: int, n_latent: int) -> Proposal:
+    """N(0, I) for every datapoint: in a mixture it bounds the weights by K p(x|z) (defensive mixture, Hesterberg 1995).
+
+    It knows nothing of the chains, so an error that they share with a proposal fitted to them shows.
+    """
+    return np.zeros((n_chains, n_latent)), np.tile(np.eye(n_latent), (n_chains, 1, 1))
+
+
 @tf.function(jit_compile=True)
 def _log_weights(log_joint: Callable, args: tuple, mean: tf.Tensor, tril: tf.Tensor, seed_pair: tf.Tensor) -> tf.Tensor:
     """log p(x, z) - log q(z) [IMPORTANCE_CHUNK, K, N] of draws from K proposals, mean [K, N, d], tril [K, N, d, d]."""
@@ -155,33 +172,29 @@ def _log_weights(log_joint: Callable, args: tuple, mean: tf.Tensor, tril: tf.Ten
     return log_joint(*args, z) - (tf.reduce_logsumexp(log_q, axis=2) - np.log(mean.shape[0]))
 
 
-def _gaussian_log_density(z_fit: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """log q(z) [m, N] of the Gaussian fitted to z_fit [n, N, d]."""
-    tril = np.linalg.cholesky(_covariance(z_fit))
-    u = _solve(tril, z - z_fit.mean(axis=0))
-    return -np.sum(u**2, axis=-1) / 2 - _log_volume(tril)
-
-
 def _kernel_log_density(z_fit: np.ndarray, z: np.ndarray) -> np.ndarray:
     """log q(z) [m, N] of a kernel density on z_fit [n, N, d], the bandwidth chosen per datapoint.
 
-    Gaussian kernels shaped as the draws' covariance; half of z_fit scores the bandwidths that the other half proposes.
+    Each half of z_fit scores the bandwidths on the other half.
     """
-    n, _, n_latent = z_fit.shape
-    candidates = BANDWIDTHS * n ** (-1 / (n_latent + 4))  # Scott's factor
-    scores = [_kernels(z_fit[: n // 2], z_fit[n // 2 :], np.full(z.shape[1], h)).mean(axis=0) for h in candidates]
-    return _kernels(z_fit, z, candidates[np.argmax(scores, axis=0)])
+    halves = z_fit[: len(z_fit) // 2], z_fit[len(z_fit) // 2 :]
+    scores = [
+        sum(_kernels(a, b, np.full(z.shape[1], h)).sum(axis=0) for a, b in (halves, halves[::-1])) for h in BANDWIDTHS
+    ]
+    return _kernels(z_fit, z, BANDWIDTHS[np.argmax(scores, axis=0)])
 
 
-def _kernels(centres: np.ndarray, z: np.ndarray, bandwidth: np.ndarray) -> np.ndarray:
-    """log of the mean of Gaussian kernels [m, N] around centres [n, N, d], `bandwidth` [N] times their covariance."""
-    tril = bandwidth[:, None, None] * np.linalg.cholesky(_covariance(centres))
-    u, v = _solve(tril, centres), _solve(tril, z)
-    log_kernels = [-np.sum((point - u) ** 2, axis=-1) / 2 for point in v]
-    return logsumexp(log_kernels, axis=1) - np.log(len(centres)) - _log_volume(tril)
+def _kernels(z_fit: np.ndarray, z: np.ndarray, bandwidth: np.ndarray) -> np.ndarray:
+    """log of the mean of Gaussian kernels [m, N], `bandwidth` [N] times as wide as the draws z_fit [n, N, d].
 
-
-DENSITIES = {"kernel": _kernel_log_density, "gaussian": _gaussian_log_density}
+    The centres are the draws, shrunk towards their mean so that q has the covariance of the draws (West 1993). Without
+    this q is wider than the posterior, q / p has a heavy tail that 25 draws miss, and log p(x) comes out too large.
+    """
+    mean, tril = z_fit.mean(axis=0), np.linalg.cholesky(_covariance(z_fit))
+    centres = np.sqrt(1 - bandwidth**2)[:, None] * _solve(tril, z_fit - mean)
+    log_kernels = [-np.sum((point - centres) ** 2, axis=-1) / (2 * bandwidth**2) for point in _solve(tril, z - mean)]
+    n_latent = z.shape[-1]
+    return logsumexp(log_kernels, axis=1) - np.log(len(centres)) - _log_volume(tril) - n_latent * np.log(bandwidth)
 
 
 def _covariance(z: np.ndarray) -> np.ndarray:

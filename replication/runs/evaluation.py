@@ -1,6 +1,7 @@
-"""What a run's curve shows at a mark: the bound, or log p(x) by two estimators; means over a split, in nats."""
+"""What a curve shows, and where along a run: the bound, or log p(x) by two estimators; means over a split, in nats."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,9 +15,13 @@ from replication.model import networks
 from replication.model.estimators import Bound, sgvb_b
 
 N_WEIGHT_SAMPLES = 10
+INFLATIONS = (1.5, 9.0)  # of the draws' covariance, for importance sampling: to fit, and to see what the fit misses
 PRUNED = 0.05  # nats: a weight with a smaller KL has learned nothing
 # The paper's sizes where it gives them: the first 1000 datapoints of either split for log p(x).
-MAX_DATAPOINTS = {"bound": {"train": 10_000, "test": None}, "log_px": {"train": 1000, "test": 1000}}
+MAX_DATAPOINTS: dict[str, dict[str, int | None]] = {
+    "bound": {"train": 10_000, "test": None},
+    "log_px": {"train": 1000, "test": 1000},
+}
 
 
 FIRST_POINT = 100_000
@@ -27,9 +32,7 @@ EARLY, EVERY = (100_000, 250_000, 500_000, 1_000_000), 2_500_000
 def evaluation_points(metric: str, samples_total: int) -> list[int]:
     """Where along a run its curve is evaluated, in training samples; every run is also evaluated at its end.
 
-    For the bound 10 points per decade from 1e5, since figure 2 has a logarithmic axis.
-
-    For log p(x), which costs more and stands on a linear axis in figure 3, every 2.5 million after a few early ones.
+    For the bound 10 points per decade from 1e5, since figure 2 has a logarithmic axis. For log p(x), which costs more and stands on a linear axis in figure 3, every 2.5 million after a few early ones.
     """
     if metric == "bound":
         n_decades = len(str(samples_total // FIRST_POINT))
@@ -44,12 +47,12 @@ def datapoints(config: RunConfig, dataset: Dataset) -> dict[str, tf.Tensor]:
     sizes = MAX_DATAPOINTS[config.metric]
     splits = {"train": dataset.x_train[: config.n_train], "test": dataset.x_test}
     x_eval = {split: tf.constant(x[: sizes[split]]) for split, x in splits.items()}
-    if config.targets == "binarised":  # the same draw for every seed and at every mark
+    if config.targets == "binarised":  # the same draw for every seed and at every evaluation point
         return {split: draws.bernoulli(draws.stream(0, i, "targets"), x) for i, (split, x) in enumerate(x_eval.items())}
     return x_eval
 
 
-def evaluate(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
+def evaluate(config: RunConfig, params: Any, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
     """The columns of one row of the curve."""
     kind = full_bound if config.algorithm == "full_vb" else {"bound": bound, "log_px": log_px}[config.metric]
     return kind(config, params, x, seed_pair)
@@ -70,7 +73,7 @@ def full_bound(config: RunConfig, params: full_vb.Params, x: tf.Tensor, seed_pai
 
     `pruned` is the share of the decoder's weights and biases whose posterior is the prior, up to PRUNED nats.
     """
-    eps_seeds = [seed_pair + tf.constant([0, i << 32], tf.int64) for i in range(N_WEIGHT_SAMPLES)]
+    eps_seeds = [draws.fold_in(seed_pair, "weight_sample", i) for i in range(N_WEIGHT_SAMPLES)]
     many = [_full_bound(params, x, config.n_latent, config.n_train, eps_seed) for eps_seed in eps_seeds]
     terms = full_vb.FullBound(*(tf.reduce_mean(term, axis=0) for term in zip(*many, strict=True)))
     at_mean = _bound(networks.Params(params.encoder, params.decoder.mean), x, config.n_latent, seed_pair)
@@ -86,27 +89,42 @@ def full_bound(config: RunConfig, params: full_vb.Params, x: tf.Tensor, seed_pai
     }
 
 
-def log_px(config: RunConfig, params: NamedTuple, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
+def log_px(config: RunConfig, params: Any, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
     """log p(x) by appendix D and by importance sampling, and their mean difference over the same datapoints.
 
-    The standard errors are over datapoints. Unreliable datapoints are counted; those without a value are left out.
+    The standard errors are over datapoints. Every datapoint has a value and is in the mean; `n_unreliable` and
+    `n_unreliable_importance` count those whose value the estimator itself does not trust.
     """
-    args = (params.decoder, x)
-    encoder = _encoder_proposals(params, x)
-    guess = encoder[0][0] if encoder else None
-    start = ml.chain_start(networks.log_joint, args, config.n_latent, seed_pair, guess)
-    chains, ess = ml.sample_posterior(networks.log_joint, args, start, seed_pair)
-    paper = ml.hmc_density_estimator(chains, ess.numpy())
-    check = ml.importance_sampling(networks.log_joint, args, [ml.gaussian_proposal(chains), *encoder], seed_pair)
+    paper, check, acceptance = estimate_log_px(
+        networks.log_joint, (params.decoder, x), config.n_latent, seed_pair, _encoder_proposals(params, x)
+    )
     return {
         **_mean_and_se("log_px", paper.log_px),
         **_mean_and_se("log_px_importance", check.log_px),
         **_mean_and_se("difference", paper.log_px - check.log_px),
-        "acceptance": _mean(chains.acceptance),
+        "acceptance": _mean(acceptance),
         "ess_hmc": float(np.median(paper.ess)),
         "ess_importance": float(np.median(check.ess)),
         "n_unreliable": int(np.sum(~paper.is_reliable)),
+        "n_unreliable_importance": int(np.sum(~check.is_reliable)),
     }
+
+
+def estimate_log_px(
+    log_joint: Callable, args: tuple, n_latent: int, seed_pair: tf.Tensor, encoder: Sequence[ml.Proposal] = ()
+) -> tuple[ml.Estimate, ml.Estimate, np.ndarray]:
+    """Both estimates at figure 3's settings, and the accepted share of each chain [N]; nats per datapoint.
+
+    The start of the chains, the chains and the importance samples each have a stream of their own. Importance sampling
+    takes from the chains only where to propose; the prior and a wide proposal find what the chains missed.
+    """
+    guess = encoder[0][0] if encoder else None
+    start = ml.chain_start(log_joint, args, n_latent, draws.fold_in(seed_pair, "chain_start"), guess)
+    chains = ml.sample_posterior(log_joint, args, start, draws.fold_in(seed_pair, "chains"))
+    proposals = [*(ml.gaussian_proposal(chains, inflation) for inflation in INFLATIONS), *encoder]
+    proposals.append(ml.prior_proposal(len(start), n_latent))
+    check = ml.importance_sampling(log_joint, args, proposals, draws.fold_in(seed_pair, "importance"))
+    return ml.hmc_density_estimator(chains), check, np.asarray(chains.acceptance)
 
 
 @tf.function(jit_compile=True)
@@ -116,10 +134,11 @@ def _bound(params: networks.Params, x: tf.Tensor, n_latent: int, seed_pair: tf.T
 
 @tf.function(jit_compile=True)
 def _full_bound(params: full_vb.Params, x: tf.Tensor, n_latent: int, n_train: int, seed_pair: tf.Tensor) -> tuple:
-    return full_vb.bound(params, x, draws.normal(seed_pair, [1, x.shape[0], n_latent]), seed_pair + 1, n_train)
+    eps = draws.normal(draws.fold_in(seed_pair, "eps"), [1, x.shape[0], n_latent])
+    return full_vb.bound(params, x, eps, draws.fold_in(seed_pair, "zeta"), n_train)
 
 
-def _encoder_proposals(params: NamedTuple, x: tf.Tensor) -> list[ml.Proposal]:
+def _encoder_proposals(params: Any, x: tf.Tensor) -> list[ml.Proposal]:
     """q(z|x) as a proposal where the model has an encoder; Monte Carlo EM has none."""
     if not hasattr(params, "encoder"):
         return []
@@ -128,10 +147,9 @@ def _encoder_proposals(params: NamedTuple, x: tf.Tensor) -> list[ml.Proposal]:
 
 
 def _mean(values: tf.Tensor) -> float:
-    return float(np.nanmean(np.asarray(values, np.float64)))
+    return float(np.mean(np.asarray(values, np.float64)))
 
 
 def _mean_and_se(name: str, values: tf.Tensor) -> dict[str, float]:
     values = np.asarray(values, np.float64)
-    n = np.sum(np.isfinite(values))
-    return {name: float(np.nanmean(values)), f"{name}_se": float(np.nanstd(values, ddof=1) / n**0.5)}
+    return {name: _mean(values), f"{name}_se": float(np.std(values, ddof=1) / len(values) ** 0.5)}

@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from replication import algorithms, data, draws
 from replication.config import RunConfig
-from replication.errors import DivergedError
+from replication.errors import DivergedError, EstimatorError
 from replication.model import baselines, latent, networks
-from replication.model.marginal_likelihood import EstimatorError
 from replication.runs import checkpoints, evaluation, records
 from replication.runs.checkpoints import Run
 
@@ -96,13 +95,14 @@ class Engine:
 
         Raises DivergedError, naming the column, where a value is not finite.
         """
-        seed_pair = draws.stream(self.seed, run.state.step, "evaluation")
         try:
             rows = [
                 {
                     "samples_evaluated": run.step * self.config.samples_per_step,
                     "split": split,
-                    **evaluation.evaluate(self.config, run.state.params, x, seed_pair),
+                    **evaluation.evaluate(
+                        self.config, run.state.params, x, draws.stream(self.seed, run.state.step, "evaluation", split)
+                    ),
                     "seconds": run.seconds,
                 }
                 for split, x in self.x_eval.items()
@@ -145,7 +145,7 @@ class Engine:
     def _diverged(self, run: Run, what: str, step: int) -> DivergedError:
         return DivergedError(
             f"{self.config.run_id}: {what} ({step * self.config.samples_per_step:,} samples). "
-            f"The likely cause is the stepsize ({self.config.learning_rate}): "
+            f"The likely cause is the learning rate ({self.config.learning_rate}): "
             "try a smaller learning_rate, or warm_up_steps=100. "
             f"The last good checkpoint (at most step {run.step}) is kept at {checkpoints.path(self.config)}."
         )
