@@ -262,7 +262,8 @@ def _runs(candidates: Iterable[dict]) -> list[RunConfig]:
 
     Raises ConfigError when a value is wrong, and when none of the candidates is possible.
     """
-    runs, reasons = [], {}
+    runs: list[RunConfig] = []
+    reasons: dict[str, None] = {}  # an ordered set
     for choices in candidates:
         try:
             runs.append(RunConfig(**choices))

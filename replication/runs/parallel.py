@@ -58,7 +58,13 @@ def counted(n: int, thing: str) -> str:
 def _die_with_parent() -> None:
     """End a worker when the process that started it is gone, killed or not: nobody waits for its run any more."""
     parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    assert parent is not None, "to be called in a worker"
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _train_one(config: RunConfig, folder: Path, reports: Queue) -> float:
@@ -92,7 +98,7 @@ def _quiet() -> Iterator[None]:
 
 def _show(total: int, futures: list[Future], reports: Queue) -> None:
     """Draw the bar until every run is over, a crashed worker included."""
-    samples_of = {}
+    samples_of: dict[str, int] = {}
     with bar(total, "sample") as progress:
         while not all(future.done() for future in futures):
             try:
