@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,10 @@ def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
 
 def test_a_changed_figure_executes_the_notebooks_again(finished_batch):
     # Otherwise a broken figure stays unseen: the old notebook looks as if it had been drawn by the new code.
-    with (finished_batch / "replication/plots/figures.py").open("a") as figures:
-        figures.write("\nraise RuntimeError\n")
+    figures = finished_batch / "replication/plots/figures.py"
+    figures.write_text(figures.read_text() + "\nraise RuntimeError\n")
+    seconds = time.time() + 1  # the file system's clock is too coarse to tell this moment from that of the notebooks
+    os.utime(figures, (seconds, seconds))
     assert _outputs_to_make(finished_batch) == {notebook.name for notebook in paths.NOTEBOOKS.glob("[0-9]_*.ipynb")}
 
 

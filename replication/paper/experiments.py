@@ -263,7 +263,7 @@ def _runs(candidates: Iterable[dict]) -> list[RunConfig]:
     Raises ConfigError when a value is wrong, and when none of the candidates is possible.
     """
     runs: list[RunConfig] = []
-    reasons: dict[str, None] = {}
+    reasons: dict[str, None] = {}  # an ordered set
     for choices in candidates:
         try:
             runs.append(RunConfig(**choices))

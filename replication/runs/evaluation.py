@@ -32,7 +32,8 @@ EARLY, EVERY = (100_000, 250_000, 500_000, 1_000_000), 2_500_000
 def evaluation_points(metric: str, samples_total: int) -> list[int]:
     """Where along a run its curve is evaluated, in training samples; every run is also evaluated at its end.
 
-    For the bound 10 points per decade from 1e5, since figure 2 has a logarithmic axis. For log p(x), which costs more and stands on a linear axis in figure 3, every 2.5 million after a few early ones.
+    For the bound 10 points per decade from 1e5, since figure 2 has a logarithmic axis. For log p(x), which costs more
+    and stands on a linear axis in figure 3, every 2.5 million after a few early ones.
     """
     if metric == "bound":
         n_decades = len(str(samples_total // FIRST_POINT))

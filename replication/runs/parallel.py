@@ -58,13 +58,13 @@ def counted(n: int, thing: str) -> str:
 def _die_with_parent() -> None:
     """End a worker when the process that started it is gone, killed or not: nobody waits for its run any more."""
     parent = multiprocessing.parent_process()
+    assert parent is not None, "to be called in a worker"
 
-    def wait_for_parent() -> None:
-        if parent is not None:
-            parent.join()
+    def follow() -> None:
+        parent.join()
         os._exit(1)
 
-    threading.Thread(target=wait_for_parent, daemon=True).start()
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _train_one(config: RunConfig, folder: Path, reports: Queue) -> float:
