@@ -140,7 +140,7 @@ def test_log_px_of_a_model_that_is_not_finite_is_not_recorded(tiny):
     # The estimators refuse it with an error of their own, or give a value that is not finite.
     engine = training.Engine(tiny.replace(metric="log_px"), data.load("digits"))
     engine.x_eval = {split: x[:10] for split, x in engine.x_eval.items()}
-    with pytest.raises(DivergedError, match="log p.*no estimate|log_px.*not finite"):
+    with pytest.raises(DivergedError, match=r"log p.*no estimate|log_px.*not finite"):
         engine.evaluate(with_huge_weights(checkpoints.Run(engine.initial_state)))
 
 
