@@ -25,7 +25,7 @@ N_LATENT_FIGURE_2 = {"mnist": (3, 5, 10, 20, 200), "frey_face": (2, 5, 10, 20), 
 SAMPLES_FIGURE_3 = {"smoke": 100_000, "quick": 500_000, "paper": 6 * 10**7}
 N_TRAIN_FIGURE_3 = {"mnist": (1000, 50_000), "digits": (200, 1500)}
 # Gradient variance: after so many samples, for (M, L), from so many pairs of gradients.
-MARKS_VARIANCE = {"smoke": (0, 20_000), "quick": (0, 100_000), "paper": (0, 10**5, 10**6)}
+POINTS_VARIANCE = {"smoke": (0, 20_000), "quick": (0, 100_000), "paper": (0, 10**5, 10**6)}
 FEW_SIZES = ((100, 1), (100, 2), (100, 4), (10, 1), (30, 1))
 SIZES_VARIANCE = {
     "smoke": FEW_SIZES,
@@ -37,9 +37,16 @@ SAMPLES_ESTIMATORS = {"smoke": 100_000, "quick": 100_000, "paper": 10**6}
 SAMPLES_MINIBATCHES = {"smoke": 100_000, "quick": 100_000, "paper": 300_000}
 SAMPLES_FULL_VB = {"smoke": 20_000, "quick": 100_000, "paper": 3 * 10**6}
 N_TRAIN_FULL_VB = {"mnist": (100, 1000, 10_000, 50_000), "digits": (100, 1500)}
-# As `readings.chosen_learning_rates` chooses from the recorded first iterations; 0.01 for runs that are not named.
-N_LATENT_FASTER = {("mnist", "aevb"): (2, 3, 5, 10, 20), ("frey_face", "wake_sleep"): (2, 5, 10, 20)}
-SLOWER_FIGURE_3 = {(50_000, "wake_sleep")}  # 0.02 there, 0.1 for every other run of figure 3, by the same rule
+# Adagrad's learning rate: one of the paper's three, which it chose per run "based on performance on the training set".
+LEARNING_RATES = (0.01, 0.02, 0.1)
+LEARNING_RATE = {"figure2": 0.01, "figure3": 0.1, "estimators": 0.01, "full_vb": 0.1}
+# Where `readings.chosen_learning_rates` chooses another from the recorded first iterations: by dataset, algorithm and
+# n_latent in figure 2 (figures 4 and 5 show its runs), n_train in figure 3.
+OTHER_LEARNING_RATE = {
+    **{("figure2", "mnist", "aevb", n_latent): 0.02 for n_latent in (2, 3, 5, 10, 20)},
+    **{("figure2", "frey_face", "wake_sleep", n_latent): 0.02 for n_latent in (2, 5, 10, 20)},
+    ("figure3", "mnist", "wake_sleep", 50_000): 0.02,
+}
 N_HIDDEN = {"mnist": 500, "frey_face": 200, "digits": 100}
 
 
@@ -135,7 +142,7 @@ def figure3(settings: Settings) -> list[RunConfig]:
             n_train=n_train,
             metric="log_px",
             samples_total=SAMPLES_FIGURE_3[settings.profile],
-            learning_rate=0.02 if (n_train, algorithm) in SLOWER_FIGURE_3 else 0.1,
+            learning_rate=_learning_rate("figure3", dataset, algorithm, n_train),
             **({"batch_size": n_train} if algorithm == "mcem" else {}),
         )
         for dataset in settings.datasets
@@ -173,7 +180,7 @@ def full_vb(settings: Settings) -> list[RunConfig]:
             n_latent=n_latent,
             n_hidden=100,
             n_train=n_train,
-            learning_rate=0.1,
+            learning_rate=LEARNING_RATE["full_vb"],
             samples_total=SAMPLES_FULL_VB[settings.profile],
             **({"weight_noise": "local"} if algorithm == "full_vb" else {}),
         )
@@ -238,7 +245,7 @@ def _bounds(settings: Settings) -> list[dict]:
 def _one_large_model(settings: Settings, samples: int) -> list[dict]:
     n_latent = 20
     return [
-        _bound(settings, dataset, "aevb", n_latent, samples_total=samples, learning_rate=0.01)
+        _bound(settings, dataset, "aevb", n_latent, samples_total=samples, learning_rate=LEARNING_RATE["estimators"])
         for dataset in settings.datasets
         if dataset != "frey_face"
     ]
@@ -247,10 +254,14 @@ def _one_large_model(settings: Settings, samples: int) -> list[dict]:
 def _bound(settings: Settings, dataset: str, algorithm: str, n_latent: int, **choices: Any) -> dict:
     standard = {
         "n_hidden": N_HIDDEN[dataset],
-        "learning_rate": 0.02 if n_latent in N_LATENT_FASTER.get((dataset, algorithm), ()) else 0.01,
+        "learning_rate": _learning_rate("figure2", dataset, algorithm, n_latent),
         "samples_total": SAMPLES_FIGURE_2[settings.profile][dataset],
     }
     return _choices(settings, dataset=dataset, algorithm=algorithm, n_latent=n_latent, **{**standard, **choices})
+
+
+def _learning_rate(figure: str, dataset: str, algorithm: str, size: int) -> float:
+    return OTHER_LEARNING_RATE.get((figure, dataset, algorithm, size), LEARNING_RATE[figure])
 
 
 def _choices(settings: Settings, **choices: Any) -> dict:

@@ -7,12 +7,11 @@ import pandas as pd
 
 from replication.config import RunConfig
 from replication.paper import verdict
-from replication.paper.experiments import Settings, bounds, figure2, figure3
+from replication.paper.experiments import LEARNING_RATES, Settings, bounds, figure2, figure3
 from replication.runs.records import Record, existing
 from replication.runs.records import curves as curves_of
 
 RUN = ("dataset", "algorithm", "n_latent")  # what tells the runs of figure 2 apart
-LEARNING_RATES = (0.01, 0.02, 0.1)  # the paper's: one of them per run, "based on performance on the training set"
 LOW_LEARNING_RATES = LEARNING_RATES[:2]  # with which wake-sleep does not diverge
 SAMPLES_LEARNING_RATE = {2: 200_000, 3: 250_000}  # "in the first few iterations", per figure
 INITIALISATIONS = ("paper_sd", "paper_variance", "fan_in")
