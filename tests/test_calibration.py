@@ -38,7 +38,7 @@ def table() -> pd.DataFrame:
 
 
 def test_appendix_d_is_right_within_a_twentieth_of_a_nat(table):
-    # With one stepsize (draws alternate between z and -z), or with a density wider than the posterior (a heavy tail
+    # With one step size (draws alternate between z and -z), or with a density wider than the posterior (a heavy tail
     # that 25 draws miss), the bias is 0.1 to 0.5 nats and the claimed error 2 to 9 times too small.
     of_paper = table.loc["appendix D"]
     assert (of_paper["bias"].abs() < 0.05 + 4 * of_paper["bias_se"]).all(), of_paper["bias"]

@@ -19,9 +19,9 @@ RNG = np.random.default_rng(0)
 def variance() -> pd.DataFrame:
     rows = itertools.product((0, 1000), charts.ESTIMATORS, ((100, 1), (100, 2), (10, 1)), ("encoder", "decoder"))
     return pd.DataFrame([
-        {"samples_evaluated": mark, "estimator": name, "batch_size": m, "n_mc_samples": n, "network": network,
+        {"samples_evaluated": point, "estimator": name, "batch_size": m, "n_mc_samples": n, "network": network,
          "variance": RNG.uniform(1, 9), "variance_se": 0.1, "ratio": RNG.uniform(1, 9), "ratio_se": 0.1}
-        for mark, name, (m, n), network in rows
+        for point, name, (m, n), network in rows
     ])  # fmt: skip
 
 
@@ -35,8 +35,8 @@ def test_variances_and_ratios_stand_in_their_panels(variance):
     grid = np.array(figure.axes).reshape(4, 2)
     rows = itertools.product(("n_mc_samples", "batch_size"), ("variance", "ratio"))
     for axes_of_row, (by, value) in zip(grid, rows, strict=True):
-        for axes, mark in zip(axes_of_row, (0, 1000), strict=True):
-            encoder = variance.query(f"samples_evaluated == {mark} and network == 'encoder'").sort_values(by)
+        for axes, point in zip(axes_of_row, (0, 1000), strict=True):
+            encoder = variance.query(f"samples_evaluated == {point} and network == 'encoder'").sort_values(by)
             fixed = encoder["batch_size"] == 100 if by == "n_mc_samples" else encoder["n_mc_samples"] == 1
             curves = dict(list(encoder[fixed].groupby("estimator")))
             drawn = [tuple(bars.lines[0].get_ydata()) for bars in axes.containers]

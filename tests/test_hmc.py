@@ -36,7 +36,7 @@ def test_mean_and_covariance_of_a_known_gaussian(chains):
 
 
 def test_each_chain_is_tuned_towards_the_target_acceptance(chains):
-    # 0.9 is the target while tuning; the stepsize that is kept errs on the careful side.
+    # 0.9 is the target while tuning; the step size that is kept errs on the careful side.
     assert 0.8 < chains.acceptance.numpy().mean() < 0.99
     assert np.all(chains.acceptance.numpy() > 0.5) and chains.step_size.shape == (200,)
 
@@ -51,7 +51,7 @@ def log_isotropic(z: tf.Tensor) -> tf.Tensor:
 
 @pytest.mark.parametrize("n_latent", [2, 5])
 def test_isotropic_target_at_figure_3s_settings_has_no_resonance(n_latent):
-    # With one stepsize 4 leapfrog steps at 90 % acceptance turn z into -z: draws alternate, and |z| keeps its value.
+    # With one step size 4 leapfrog steps at 90 % acceptance turn z into -z: draws alternate, and |z| keeps its value.
     # Independent draws have autocorrelations of -1/50 here (their own mean is taken off), with the error over chains.
     n_chains = 400
     start = draws.normal(draws.stream(0, n_latent, "chains", "start"), [n_chains, n_latent])
@@ -107,7 +107,7 @@ def test_effective_sample_size_may_exceed_the_number_of_draws_and_sees_a_contour
 
 
 def test_move_keeps_a_sample_from_the_target_in_the_target():
-    # Detailed balance: draws from the target are still draws from it after a move, whatever the stepsize.
+    # Detailed balance: draws from the target are still draws from it after a move, whatever the step size.
     n = 20_000
     start = MEAN + np.random.default_rng(0).standard_normal((n, 2)) @ np.linalg.cholesky(COVARIANCE).T
     z, is_accepted = hmc.move(
@@ -120,6 +120,6 @@ def test_move_keeps_a_sample_from_the_target_in_the_target():
 
 
 @pytest.mark.parametrize(("acceptance", "factor"), [(0.95, 1.25), (0.85, 1 / 1.25)])
-def test_authors_rule_for_the_stepsize(acceptance, factor):
+def test_authors_rule_for_the_step_size(acceptance, factor):
     assert float(hmc.adapt(tf.constant(0.1), tf.constant(acceptance), 1000)) == pytest.approx(0.1 * factor)
     assert float(hmc.adapt(tf.constant(0.1), tf.constant(0.95), 5)) == pytest.approx(0.1 * 1.02**5)

@@ -36,7 +36,7 @@ def test_killed_run_resumes_to_the_same_bits(tiny, tmp_path):
     _wait_for(_checkpoint(config, killed), process)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert not (killed / config.run_id / "curve.csv").exists() or _last_mark(killed, config) < 110_000
+    assert not (killed / config.run_id / "curve.csv").exists() or _last_point(killed, config) < 110_000
     assert _start(config, killed).wait(timeout=120) == 0
     with np.load(_checkpoint(config, whole)) as one, np.load(_checkpoint(config, killed)) as other:
         leaves = [name for name in one.files if name.startswith("leaf")]
@@ -155,7 +155,7 @@ def _curve(folder: Path, config: RunConfig) -> list[str]:
     return (folder / config.run_id / "curve.csv").read_text().splitlines()
 
 
-def _last_mark(folder: Path, config: RunConfig) -> int:
+def _last_point(folder: Path, config: RunConfig) -> int:
     return int(_curve(folder, config)[-1].split(",")[0])
 
 
@@ -170,8 +170,8 @@ def test_workers_end_with_the_process_that_started_them(tiny, tmp_path):
     endless = tiny.replace(samples_total=10**9)
     command = [sys.executable, tmp_path / "script.py", endless.model_dump_json(), tmp_path / "runs"]
     parent = subprocess.Popen(command, env={**os.environ, "MARKER": str(tmp_path)})
-    first_mark = tmp_path / "runs" / endless.run_id / "curve.csv"
-    _wait_for(first_mark, parent)
+    first_point = tmp_path / "runs" / endless.run_id / "curve.csv"
+    _wait_for(first_point, parent)
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 20

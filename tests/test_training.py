@@ -1,4 +1,4 @@
-"""The engine: marks, evaluation, exact resume, and what happens when a bound is no longer finite."""
+"""The engine: evaluation points, evaluation, exact resume, and what happens when a bound is no longer finite."""
 
 import numpy as np
 import pytest
@@ -11,17 +11,17 @@ from replication.runs import checkpoints, records, training
 from replication.runs.evaluation import evaluation_points
 
 
-def test_marks_are_log_spaced_and_end_with_the_run():
+def test_evaluation_points_are_log_spaced_and_end_with_the_run():
     assert evaluation_points("bound", 4000) == [4000]
     assert evaluation_points("bound", 300_000) == [100_000, 125_000, 160_000, 200_000, 250_000, 300_000]
     grid = evaluation_points("bound", 10**8)
     assert {10**5, 10**6, 3 * 10**6, 10**7, 6 * 10**7, 10**8} <= set(grid)
     for decade in (10**5, 10**6, 10**7):
-        assert sum(decade <= mark < 10 * decade for mark in grid) >= 8
+        assert sum(decade <= point < 10 * decade for point in grid) >= 8
     assert grid == sorted(set(grid))
 
 
-def test_marks_of_the_marginal_likelihood_cover_the_papers_axis():
+def test_evaluation_points_of_the_marginal_likelihood_cover_the_papers_axis():
     grid = evaluation_points("log_px", 6 * 10**7)
     assert len(grid) >= 25 and grid == sorted(set(grid))
     assert {million * 10**6 for million in (1, 5, 10, 20, 40, 60)} <= set(grid)
@@ -29,7 +29,7 @@ def test_marks_of_the_marginal_likelihood_cover_the_papers_axis():
 
 
 def test_binarised_targets_are_drawn_anew_for_every_minibatch_around_the_grey_values(tiny):
-    # Fails if they were thresholded, drawn once, or if the evaluation's draw changed from mark to mark.
+    # Fails if they were thresholded, drawn once, or if the evaluation's draw changed from point to point.
     digits = data.load("digits")
     config = tiny.replace(targets="binarised", n_train=100, batch_size=100)  # every minibatch is the training set
     engine = training.Engine(config, digits)
@@ -99,13 +99,13 @@ def test_diverged_run_names_step_and_cause_and_keeps_its_checkpoint(tiny, tmp_pa
         state=good.state._replace(params=tf.nest.map_structure(lambda p: p * 1e30, good.state.params))
     )
     checkpoints.save(tiny, broken)
-    with pytest.raises(DivergedError, match=r"not finite at step 40 \(4,000 samples\).*stepsize.*learning_rate"):
+    with pytest.raises(DivergedError, match=r"not finite at step 40 \(4,000 samples\).*learning rate.*learning_rate"):
         training.train(tiny.replace(samples_total=8000), tmp_path)
     assert checkpoints.load(tiny, engine.initial_state).step == 40
     assert records.load(tiny, tmp_path).samples_evaluated == 4000
 
 
-def test_diverging_stepsize_is_noticed_from_scratch(tiny, tmp_path):
+def test_a_diverging_learning_rate_is_noticed_from_scratch(tiny, tmp_path):
     config = tiny.replace(learning_rate=1e30, samples_total=20_000)
     with pytest.raises(DivergedError, match=r"1e\+30"):
         training.train(config, tmp_path)
