@@ -18,7 +18,10 @@ N_WEIGHT_SAMPLES = 10
 INFLATIONS = (1.5, 9.0)  # of the draws' covariance, for importance sampling: to fit, and to see what the fit misses
 PRUNED = 0.05  # nats: a weight with a smaller KL has learned nothing
 # The paper's sizes where it gives them: the first 1000 datapoints of either split for log p(x).
-MAX_DATAPOINTS = {"bound": {"train": 10_000, "test": None}, "log_px": {"train": 1000, "test": 1000}}
+MAX_DATAPOINTS: dict[str, dict[str, int | None]] = {
+    "bound": {"train": 10_000, "test": None},
+    "log_px": {"train": 1000, "test": 1000},
+}
 
 
 FIRST_POINT = 100_000
@@ -75,7 +78,9 @@ def full_bound(config: RunConfig, params: full_vb.Params, x: tf.Tensor, seed_pai
     eps_seeds = [draws.fold_in(seed_pair, "weight_sample", i) for i in range(N_WEIGHT_SAMPLES)]
     many = [_full_bound(params, x, config.n_latent, config.n_train, eps_seed) for eps_seed in eps_seeds]
     terms = full_vb.FullBound(*(tf.reduce_mean(term, axis=0) for term in zip(*many, strict=True)))
-    at_mean = _bound(networks.Params(params.encoder, params.decoder.mean), x, config.n_latent, seed_pair)
+    at_mean = _bound(
+        networks.Params(params.encoder, params.decoder.mean), x, config.n_latent, draws.fold_in(seed_pair, "at_mean")
+    )
     kl_per_weight = tf.nest.flatten(full_vb.kl_per_weight(params.decoder))
     return {
         **_mean_and_se("bound", terms.elbo),
