@@ -18,6 +18,7 @@ def test_datapoints_are_the_stated_ones(tiny):
     np.testing.assert_array_equal(log_px["train"], digits.x_train[:1000])
 
 
+@pytest.mark.filterwarnings("ignore:.*unreliable")
 @pytest.mark.parametrize("algorithm", ["aevb", "mcem"])
 def test_both_estimates_agree_on_a_trained_model(tmp_path, algorithm):
     # With and without an encoder. Fails if one of them estimates another quantity, the bound for instance.

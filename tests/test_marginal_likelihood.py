@@ -82,6 +82,7 @@ def test_proposal_too_narrow_is_flagged(problem):
     assert not np.any(estimate.is_reliable)
 
 
+@pytest.mark.filterwarnings("ignore:.*unreliable")
 def test_prior_covers_for_a_proposal_that_misses(problem):
     # The bad proposal alone is nats off; with the prior the estimate is right. Fails if a sample is weighted by the
     # proposal that it came from instead of the mixture.

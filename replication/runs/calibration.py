@@ -17,6 +17,7 @@ from replication.runs import evaluation
 N_SEEDS, N_DATAPOINTS = 12, 100
 DIMENSIONS = (2, 3, 4, 5)
 N_PIXELS, NOISE = 10, 0.5
+SETTINGS = {"n_seeds": N_SEEDS, "n_datapoints": N_DATAPOINTS, "dimensions": DIMENSIONS}
 GRID = np.linspace(-6, 6, 121)
 
 
@@ -78,14 +79,14 @@ def tanh_decoder() -> KnownModel:
     return KnownModel("tanh decoder", 2, networks.log_joint, (networks.BernoulliDecoder(**to_float32),), sample)
 
 
-def accuracy(models: list[KnownModel], n_seeds: int = N_SEEDS) -> pd.DataFrame:
-    """How far both estimators are from known values at figure 3's settings, over seeds of data and draws.
+def accuracy(models: list[KnownModel] | None = None, n_seeds: int = N_SEEDS) -> pd.DataFrame:
+    """How far both estimators are from known values at figure 3's settings, over seeds; all known models by default.
 
     Per model: `bias`, the mean error in nats, with its standard error over seeds; `error_over_claimed`, the root mean
     square error over that of the claimed standard errors; `z_squared`, the mean square of error over claimed (1 where
     the claim is right); and the share that is flagged as unreliable, which is left out of none of these.
     """
-    return pd.DataFrame([row for model in models for row in _accuracy(model, n_seeds)])
+    return pd.DataFrame([row for model in models or known_models() for row in _accuracy(model, n_seeds)])
 
 
 def _accuracy(model: KnownModel, n_seeds: int) -> list[dict]:

@@ -77,7 +77,9 @@ def full_bound(config: RunConfig, params: full_vb.Params, x: tf.Tensor, seed_pai
     eps_seeds = [draws.fold_in(seed_pair, "weight_sample", i) for i in range(N_WEIGHT_SAMPLES)]
     many = [_full_bound(params, x, config.n_latent, config.n_train, eps_seed) for eps_seed in eps_seeds]
     terms = full_vb.FullBound(*(tf.reduce_mean(term, axis=0) for term in zip(*many, strict=True)))
-    at_mean = _bound(networks.Params(params.encoder, params.decoder.mean), x, config.n_latent, seed_pair)
+    at_mean = _bound(
+        networks.Params(params.encoder, params.decoder.mean), x, config.n_latent, draws.fold_in(seed_pair, "at_mean")
+    )
     kl_per_weight = tf.nest.flatten(full_vb.kl_per_weight(params.decoder))
     return {
         **_mean_and_se("bound", terms.elbo),
