@@ -11,6 +11,7 @@ from replication import data, draws
 from replication.config import RunConfig
 from replication.model import hmc, latent
 from replication.runs import gradients, training
+from replication.runs.checkpoints import Run
 
 Pair = tuple[int, int]
 
@@ -56,7 +57,7 @@ SETTINGS = {
 
 def config_of(algorithm: str, **changes) -> RunConfig:
     return RunConfig(**{
-        "dataset": "digits", "algorithm": algorithm, "n_latent": 2, "n_hidden": 8, "samples_total": 1, "seed": 1,
+        "dataset": "digits", "algorithm": algorithm, "n_latent": 2, "n_hidden": 8, "samples_total": 1, "seed": 0,
         "initialisation": "fan_in", **SETTINGS[algorithm], **changes,
     })  # fmt: skip
 
@@ -77,6 +78,14 @@ def test_no_two_draws_of_a_training_share_their_numbers(algorithm, targets, seed
     engine.run_steps(engine.initial_state, 3)
     assert len(seed_pairs) >= n_before + 3 * 2
     assert not shared(seed_pairs)
+
+
+@pytest.mark.parametrize("metric", ["bound", "log_px"])
+def test_no_two_draws_of_an_evaluation_share_their_numbers(metric, seed_pairs):
+    # Fails if train and test, the start of the chains and the importance samples, or two chunks share their noise.
+    engine = training.Engine(config_of("aevb", n_train=20, batch_size=20, metric=metric), few_digits())
+    engine.evaluate(Run(engine.initial_state))
+    assert len(seed_pairs) > 6 and not shared(seed_pairs)
 
 
 def test_the_gradients_that_are_compared_are_no_draws_of_the_training(seed_pairs):

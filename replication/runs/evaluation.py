@@ -49,7 +49,8 @@ def datapoints(config: RunConfig, dataset: Dataset) -> dict[str, tf.Tensor]:
     splits = {"train": dataset.x_train[: config.n_train], "test": dataset.x_test}
     x_eval = {split: tf.constant(x[: sizes[split]]) for split, x in splits.items()}
     if config.targets == "binarised":  # the same draw for every seed and at every evaluation point
-        return {split: draws.bernoulli(draws.stream(0, i, "targets"), x) for i, (split, x) in enumerate(x_eval.items())}
+        streams = {split: draws.stream(0, 0, "evaluation", "targets", split) for split in x_eval}
+        return {split: draws.bernoulli(streams[split], x) for split, x in x_eval.items()}
     return x_eval
 
 
