@@ -1,35 +1,28 @@
 """The weights that ship with the clone: complete, small, those of the recorded run; and what a damaged file says."""
 
+import eps_noise
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 
-from replication import data, draws, paths
+from replication import paths
 from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.model import networks
-from replication.model.estimators import sgvb_b
 from replication.paper import experiments
-from replication.runs import evaluation, records, training
+from replication.runs import records, training
 
 SHIPPED = experiments.decoded(experiments.settings("paper"))
-N_DRAWS, MAX_Z = 2, 4  # draws of eps per datapoint; standard errors: one of ten models exceeds 4 once in 1600 times
+MAX_Z = 4  # standard errors: one of ten models exceeds them once in 1600 times
 
 
 def deviations(config: RunConfig, weights: dict, bounds: pd.Series) -> np.ndarray:
     """How far recorded test bounds are from those of the weights, in standard errors of their difference.
 
-    Both are means over the same datapoints, so they differ by the draws of eps alone, one for the record, N_DRAWS here.
-    Half precision adds at most 0.04 standard errors.
+    They differ by the draws of eps alone, one for the record. Half precision adds at most 0.06 standard errors.
     """
-    params = networks.from_arrays(weights)
-    x = evaluation.datapoints(config, data.load(config.dataset))["test"]
-    eps = [draws.normal(draws.stream(0, i, "samples"), [1, len(x), config.n_latent]) for i in range(N_DRAWS)]
-    compiled = tf.function(sgvb_b)
-    elbo = np.array([compiled(params, x, e).elbo for e in eps], np.float64)
-    noise = np.sqrt(elbo.var(axis=0, ddof=1).mean() / len(x) * (1 + 1 / N_DRAWS))
-    return (bounds.to_numpy() - elbo.mean()) / noise
+    mean, sd = eps_noise.bound(config, weights, "test")
+    return (bounds.to_numpy() - mean) / (sd * np.sqrt(1 + 1 / eps_noise.N_DRAWS))
 
 
 @pytest.fixture
