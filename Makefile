@@ -1,5 +1,6 @@
 # The project's commands. `make reproduce` and `make test` are the two to know.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
+override PYTHON := $(or $(shell command -v $(PYTHON)),$(PYTHON))
 PROFILE ?= quick
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 PYTHONS := 3.11 3.12 3.13
@@ -23,13 +24,13 @@ test: $(INSTALLED)  ## the unit tests
 notebooks: $(INSTALLED)  ## execute the committed notebooks in place, from recorded runs
 	python -m replication notebooks
 
-drift: $(INSTALLED)  ## recorded runs, trained anew to their first mark
+drift: $(INSTALLED)  ## recorded runs, trained anew to their first evaluation point, and three short ones to the bit
 	python -m pytest -n $(JOBS) -m drift tests
 
 nbval: $(INSTALLED)  ## re-run the committed notebooks and compare with their stored outputs
 	REPLICATION_RECORDED_ONLY=1 python -m pytest --nbval --nbval-current-env --dist loadscope notebooks
 
-verdict: $(INSTALLED)  ## every curve and claim of the paper beside the recorded runs
+verdict: $(INSTALLED)  ## every curve and claim of the paper, compared with the recorded runs
 	@python -m replication verdict
 
 report: PROFILE = paper

@@ -48,15 +48,17 @@ def reproduce(profile: str, n_jobs: int) -> None:
     chosen = settings(profile, datasets=None if profile == "smoke" else reachable_datasets())
     folder = paths.runs(profile)
     todo = [config for config in all_runs(chosen) if not records.is_complete(config, folder)]
-    outcomes = [paths.out(profile) / "logs" / f"{config.run_id}.json" for config in todo]
-    for file in outcomes:
+    out = paths.out(profile)
+    outcomes = [out / "logs" / f"{config.run_id}.json" for config in todo]
+    stamps = (stamp for config in todo for stamp in (out / "extended").glob(f"{config.run_id}-*"))
+    for file in (*outcomes, *stamps):
         file.unlink(missing_ok=True)
     changed = _run_snakemake(chosen, n_jobs)
     print(f"\nProfile {profile} on {', '.join(chosen.datasets)}, {time.monotonic() - start:.0f} s.")
     if not todo and not changed:
         print("Nothing to do: every run and notebook was there.")
     else:
-        seconds = dict(item for file in outcomes for item in json.loads(file.read_text()).items())
+        seconds = dict(item for file in outcomes if file.exists() for item in json.loads(file.read_text()).items())
         print(f"{parallel.in_words(seconds)} Executed {parallel.counted(len(changed), 'notebook')}.")
     _print_results(chosen)
     places = {"Figures": paths.figures(profile), "Notebooks": paths.out(profile), "Records": folder}

@@ -85,7 +85,7 @@ class RunConfig(BaseModel):
     )
     batch_size: int = Field(100, gt=0, description="M, datapoints per minibatch")
     n_mc_samples: int = Field(1, gt=0, description="L, samples of z per datapoint")
-    learning_rate: float = Field(0.01, gt=0, description="Adagrad's global stepsize")
+    learning_rate: float = Field(0.01, gt=0, description="Adagrad's learning rate, the paper's global stepsize")
     warm_up_steps: int = Field(0, ge=0, description="first steps that only fill Adagrad's accumulator (authors' code)")
     initialisation: Literal["paper_sd", "paper_variance", "fan_in"] = Field(
         "paper_sd", description="N(0, 0.01) read as s.d. 0.01, as variance 0.01, or the authors' code"

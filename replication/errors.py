@@ -18,7 +18,7 @@ class RecordError(ReplicationError):
 
 
 class DivergedError(ReplicationError):
-    """The bound of a run is no longer finite."""
+    """The state of a run, or an evaluation of it, is no longer finite."""
 
 
 class EstimatorError(ReplicationError, ValueError):

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from replication import paths
 from replication.errors import RecordError
 
 
@@ -39,11 +38,11 @@ def write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
 
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Hold the lock of all who write `target`; waits, and says so, while another process of this user holds it.
+    """Hold the lock of all who write `target`; waits, and says so, while another process holds it.
 
-    The lock lies in the cache folder, so that records hold nothing but results. It ends with its process.
+    The lock is a hidden file in the folder of `target`. It ends with its process.
     """
-    file = paths.cache() / "locks" / f"{sha256(str(target.resolve()).encode())[:16]}.lock"
+    file = target.with_name(f".{target.name}.lock")
     with _explained(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file)

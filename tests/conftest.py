@@ -1,5 +1,7 @@
 """Shared by all tests: checkpoints go to a folder of the test's own, and tiny runs on the embedded digits."""
 
+from functools import cache
+
 import pandas as pd
 import pytest
 
@@ -18,13 +20,17 @@ def tiny() -> RunConfig:
     return RunConfig(dataset="digits", algorithm="aevb", n_latent=2, n_hidden=8, samples_total=4000, learning_rate=0.05)
 
 
+# MNIST takes a second to unpack; no test writes into a dataset.
+load_once = cache(data.load)
+
+
 @pytest.fixture
 def load_or_skip():
     """Load a dataset, or skip the test where it cannot be had."""
 
     def load(name: str) -> data.Dataset:
         try:
-            return data.load(name)
+            return load_once(name)
         except UnreachableError as error:
             pytest.skip(str(error).splitlines()[0])
 

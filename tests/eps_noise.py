@@ -2,8 +2,9 @@
 
 import numpy as np
 import tensorflow as tf
+from conftest import load_once
 
-from replication import data, draws
+from replication import draws
 from replication.config import RunConfig
 from replication.model import networks
 from replication.model.estimators import sgvb_b
@@ -17,7 +18,7 @@ def bound(config: RunConfig, weights: dict[str, np.ndarray], split: str) -> tupl
 
     The datapoints are those of the evaluation, so that eps is the only noise.
     """
-    x = evaluation.datapoints(config, data.load(config.dataset))[split]
+    x = evaluation.datapoints(config, load_once(config.dataset))[split]
     params, compiled = networks.from_arrays(weights), tf.function(sgvb_b)
     eps = [draws.normal(draws.stream(0, i, "samples"), [1, len(x), config.n_latent]) for i in range(N_DRAWS)]
     elbo = np.array([compiled(params, x, e).elbo for e in eps], np.float64)

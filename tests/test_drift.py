@@ -35,7 +35,7 @@ NATS = 0.5
 
 KNOWN = json.loads(Path(__file__).with_name("portable_hashes.json").read_text())["ONEDNN_MAX_CPU_ISA"]
 # The instruction set with which a setting gave the same weights on every processor so far, all of them Intel's.
-NEEDS = {"AVX2": "avx2", "unset": "amx_tile"}
+NEEDS = {"AVX2": "avx512f", "unset": "amx_tile"}
 
 
 @pytest.mark.drift

@@ -85,8 +85,7 @@ def test_an_override_leaves_out_the_dataset_that_does_not_admit_it(capsys):
     all_runs(chosen)
     said = "Some runs are left out: frey_face has a Gaussian likelihood: there is nothing to binarise.\n"
     assert capsys.readouterr().out == said
-    with pytest.raises(ConfigError, match=r"No run is possible with these settings:\n  frey_face has a Gaussian"):
-        manifolds(settings("quick", datasets="frey_face", overrides={"targets": "binarised"}))
+    assert manifolds(settings("quick", datasets="frey_face", overrides={"targets": "binarised"})) == []
 
 
 def test_an_override_leaves_out_the_algorithm_that_does_not_admit_it(capsys):
@@ -94,8 +93,15 @@ def test_an_override_leaves_out_the_algorithm_that_does_not_admit_it(capsys):
     chosen = settings("quick", overrides={"log_var_factor": 0.1})
     assert {run.algorithm for run in figure2(chosen) + figure3(chosen) + bounds(chosen)} == {"wake_sleep"}
     assert capsys.readouterr().out.count("aevb has no log_var_factor") == 1
-    with pytest.raises(ConfigError, match="aevb has no log_var_factor"):
-        decoded(chosen)
+    assert decoded(chosen) == []
+
+
+def test_an_override_of_what_an_experiment_varies_is_refused():
+    # Fails if it is ignored: the figure would be named after a change that did not happen.
+    with pytest.raises(ConfigError, match="varies n_mc_samples itself"):
+        estimators(settings("quick", overrides={"n_mc_samples": 4}))
+    with pytest.raises(ConfigError, match="varies batch_size itself"):
+        minibatches(settings("quick", overrides={"batch_size": 50}))
 
 
 @pytest.mark.parametrize(

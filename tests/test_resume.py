@@ -14,6 +14,7 @@ import pytest
 
 from replication import paths
 from replication.config import RunConfig
+from replication.errors import RecordError
 from replication.runs import checkpoints, records, training
 
 RUN = """
@@ -48,6 +49,21 @@ def test_killed_run_resumes_to_the_same_bits(tiny, tmp_path):
     assert curves[0] == curves[1]
 
 
+def test_a_checkpoint_of_other_code_is_kept_and_not_continued(tiny, tmp_path, monkeypatch, capsys):
+    # Half a curve by one algorithm and half by another would pass for a run; and hours of work must not be overwritten.
+    whole = training.train(tiny, tmp_path / "whole")
+    checkpoints.path(tiny).unlink()
+    training.train(tiny.replace(samples_total=2000), tmp_path / "half")
+    file = checkpoints.path(tiny)
+    kept = file.read_bytes()
+    monkeypatch.setattr(checkpoints, "fingerprint", lambda: "of other code")
+    anew = training.train(tiny, tmp_path / "anew")
+    assert re.search(f"starts anew.*{re.escape(str(file))}.*other code", capsys.readouterr().err)
+    assert file.read_bytes() == kept
+    assert set(anew.curve["samples_evaluated"]) == {4000}
+    assert anew.facts["numbers_sha256"] == whole.facts["numbers_sha256"]
+
+
 def _edit_checkpoint(config: RunConfig, /, **changes: object) -> None:
     """Change what the checkpoint says of itself; the state stays."""
     with np.load(checkpoints.path(config)) as content:
@@ -56,21 +72,11 @@ def _edit_checkpoint(config: RunConfig, /, **changes: object) -> None:
     np.savez(checkpoints.path(config), **arrays)
 
 
-@pytest.mark.parametrize(
-    ("changed", "reason"), [("fingerprint", "other code"), ("config", r"learning_rate = 0\.9 instead of 0\.05")]
-)
-def test_a_checkpoint_of_other_code_or_settings_starts_anew_and_says_so(tiny, tmp_path, capsys, changed, reason):
-    # Half a curve by one algorithm and half by another would pass for a run.
-    whole = training.train(tiny, tmp_path / "whole")
-    checkpoints.path(tiny).unlink()
-    training.train(tiny.replace(samples_total=2000), tmp_path / "half")
-    other = {"fingerprint": "of other code", "config": tiny.replace(learning_rate=0.9).model_dump()}
-    _edit_checkpoint(tiny, **{changed: other[changed]})
-    capsys.readouterr()
-    anew = training.train(tiny, tmp_path / "anew")
-    assert re.search(f"starts anew.*{re.escape(str(checkpoints.path(tiny)))}.*{reason}", capsys.readouterr().err)
-    assert set(anew.curve["samples_evaluated"]) == {4000}
-    assert anew.facts["numbers_sha256"] == whole.facts["numbers_sha256"]
+def test_a_checkpoint_of_other_settings_is_refused(tiny, tmp_path):
+    training.train(tiny, tmp_path)
+    _edit_checkpoint(tiny, config=tiny.replace(learning_rate=0.9).model_dump())
+    with pytest.raises(RecordError, match=r"of another run: learning_rate = 0\.9 instead of 0\.05(.|\n)*Delete it"):
+        training.train(tiny.replace(samples_total=8000), tmp_path)
 
 
 def test_the_fingerprint_changes_with_code_and_not_with_its_prose():
@@ -141,7 +147,7 @@ def _start(config: RunConfig, folder: Path, stderr: int = subprocess.DEVNULL) ->
 
 
 def _checkpoint(config: RunConfig, folder: Path) -> Path:
-    return folder / "cache" / "checkpoints" / f"{config.run_id}.npz"
+    return folder / "cache" / "checkpoints" / checkpoints.path(config).name
 
 
 def _wait_for(file: Path, process: subprocess.Popen) -> None:

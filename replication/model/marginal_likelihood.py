@@ -230,5 +230,7 @@ def _reliable(valid: np.ndarray, ess: np.ndarray, n_latent: int, warn_of_dimensi
         warnings.warn(f"{n_latent} latent dimensions are too many to fit a density: unreliable.", stacklevel=3)
     elif not reliable.all():
         count = f"{np.sum(~reliable)} of {len(reliable)}"
-        warnings.warn(f"{count} estimates are unreliable: few effective samples or a stuck chain.", stacklevel=3)
+        warnings.warn(
+            f"{count} estimates are unreliable: few effective samples, heavy tails or a stuck chain.", stacklevel=3
+        )
     return reliable

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from replication.config import ConfigError
+
 
 def lost_after_best(curves: pd.DataFrame) -> pd.DataFrame:
     """The best value on test along each run of full VB or MAP, where it was, and what the run lost after it [nats]."""
@@ -20,15 +22,18 @@ def _without_weights(curves: pd.DataFrame) -> pd.DataFrame:
 def against_map(last: pd.DataFrame) -> pd.DataFrame:
     """Full VB and MAP per number of latent variables and N: the bound without the weights' KL, and its gap.
 
-    `last` has the last row of every run; for full VB the weights are sampled. All in nats.
+    `last` has the last row of every run; for full VB the weights are sampled. All in nats. Raises ConfigError where one
+    of the two algorithms is missing.
     """
+    if missing := {"aevb", "full_vb"} - set(last["algorithm"]):
+        raise ConfigError(f"There is nothing to compare: no run of {missing.pop()} fits these settings.")
     table = _without_weights(last).pivot(index=["n_latent", "n_train", "algorithm"], columns="split", values="value")
     table["gap"] = table["train"] - table["test"]
     return table.unstack("algorithm").rename(columns={"aevb": "MAP", "full_vb": "full VB"})
 
 
 def in_words(table: pd.DataFrame) -> str:
-    """What full VB buys and costs, one line per number of latent variables and N, from the table of `full_vb`."""
+    """What full VB buys and costs, one line per number of latent variables and N, from the table of `against_map`."""
     lines = []
     for (n_latent, n_train), row in table.iterrows():
         test, gap = (row[column, "full VB"] - row[column, "MAP"] for column in ("test", "gap"))

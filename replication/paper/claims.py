@@ -102,7 +102,7 @@ def orderings(figure3: pd.DataFrame) -> pd.DataFrame:
         end = panel.groupby("algorithm")["samples_evaluated"].max().min()
         for split in ("train",) if n_train == 1000 else ("train", "test"):
             at_end = panel[(panel["samples_evaluated"] == end) & (panel["split"] == split)].set_index("algorithm")
-            for high, low in pairs:
+            for high, low in (pair for pair in pairs if set(pair) <= set(at_end.index)):
                 differences = [at_end.loc[high, source] - at_end.loc[low, source] for source in SOURCES]
                 claim = f"{names.ALGORITHMS[high]} above {names.ALGORITHMS[low]} [nats]"
                 name = names.panel("mnist", "n_train", n_train)

@@ -153,6 +153,7 @@ def figure3(settings: Settings) -> list[RunConfig]:
 
 def estimators(settings: Settings) -> list[RunConfig]:
     """AEVB with each estimator of the gradient; the baseline of the score function needs a second sample."""
+    _refuse_overrides(settings, "estimator", "n_mc_samples")
     return _runs(
         {**choices, "estimator": name, "n_mc_samples": 2 if name == "score_function_baseline" else 1}
         for choices in _one_large_model(settings, SAMPLES_ESTIMATORS[settings.profile])
@@ -162,6 +163,7 @@ def estimators(settings: Settings) -> list[RunConfig]:
 
 def minibatches(settings: Settings) -> list[RunConfig]:
     """AEVB with M datapoints per minibatch and L samples each."""
+    _refuse_overrides(settings, "batch_size", "n_mc_samples")
     return _runs(
         {**choices, "batch_size": m, "n_mc_samples": n}
         for choices in _one_large_model(settings, SAMPLES_MINIBATCHES[settings.profile])
@@ -271,7 +273,7 @@ def _choices(settings: Settings, **choices: Any) -> dict:
 def _runs(candidates: Iterable[dict]) -> list[RunConfig]:
     """The candidates that are possible; the others are left out, with a line that says why.
 
-    Raises ConfigError when a value is wrong, and when none of the candidates is possible.
+    Raises ConfigError when a value is wrong.
     """
     runs: list[RunConfig] = []
     reasons: dict[str, None] = {}  # an ordered set
@@ -280,11 +282,15 @@ def _runs(candidates: Iterable[dict]) -> list[RunConfig]:
             runs.append(RunConfig(**choices))
         except IncompatibleError as error:
             reasons[error.reason] = None
-    if reasons and not runs:
-        raise ConfigError("No run is possible with these settings:\n" + "\n".join(f"  {r}" for r in reasons))
     for reason in reasons:
         _say_once(f"Some runs are left out: {reason}")
     return runs
+
+
+def _refuse_overrides(settings: Settings, *varied: str) -> None:
+    """Raise ConfigError for an override of what an experiment varies: it could not take effect."""
+    if names := [name for name in varied if name in settings.overrides]:
+        raise ConfigError(f"This experiment varies {', '.join(names)} itself: leave it out of the overrides.")
 
 
 @cache

@@ -19,10 +19,10 @@ from replication.algorithms import State
 from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.files import locked, sha256, write_atomically
+from replication.runs import records
 
 # What decides the numbers of a run: change any of it, and a checkpoint starts anew.
 SOURCE = ("config.py", "data.py", "draws.py", "model/*.py", "algorithms/*.py", "runs/training.py", "runs/evaluation.py")
-PACKAGES = ("tensorflow", "tensorflow-probability", "numpy")
 
 
 class Run(NamedTuple):
@@ -44,8 +44,8 @@ class Run(NamedTuple):
 
 
 def path(config: RunConfig) -> Path:
-    """Where the run's checkpoint lies."""
-    return paths.cache() / "checkpoints" / f"{config.run_id}.npz"
+    """Where the run's checkpoint by this code lies; that of other code has another name, and stays."""
+    return paths.cache() / "checkpoints" / f"{config.run_id}-{fingerprint()[:8]}.npz"
 
 
 def lock(config: RunConfig) -> AbstractContextManager[None]:
@@ -54,15 +54,13 @@ def lock(config: RunConfig) -> AbstractContextManager[None]:
 
 
 def save(config: RunConfig, run: Run) -> None:
-    """Replace the run's checkpoint, unless a usable one is further along; raises RecordError when the disk refuses."""
-    if path(config).exists():
-        there = _progress(path(config))
-        if not _unusable(config, there) and there["step"] > run.step:
-            return
+    """Replace the run's checkpoint, unless it is further along; raises RecordError when the disk refuses."""
+    if path(config).exists() and _progress(path(config))["step"] > run.step:
+        return
     leaves = {f"leaf_{i}": leaf.numpy() for i, leaf in enumerate(tf.nest.flatten(run.state))}
     progress = json.dumps({
-        "config": config.model_dump(), "fingerprint": fingerprint(), "step": run.step,
-        "rows": run.rows, "seconds": run.seconds, "contributors": run.contributors,
+        "config": config.model_dump(), "step": run.step, "rows": run.rows, "seconds": run.seconds,
+        "contributors": run.contributors,
     })  # fmt: skip
 
     def write(file: Path) -> None:
@@ -75,15 +73,21 @@ def save(config: RunConfig, run: Run) -> None:
 def load(config: RunConfig, like: State) -> Run | None:
     """The run's checkpoint, or None where there is none that leads to `config.samples_total`; a line says why.
 
-    A checkpoint of other code, of another configuration or from beyond `samples_total` is left alone.
-    Raises RecordError for a damaged one.
+    A checkpoint of other code, or from beyond `samples_total`, is left alone. Raises RecordError for one that is
+    damaged or of another configuration.
     """
     file = path(config)
     if not file.exists():
+        for other in sorted(file.parent.glob(f"{config.run_id}-*.npz")):
+            _say(config, other, "was made by other code or other package versions, and is kept")
         return None
     progress = _progress(file)
-    if reason := _unusable(config, progress) or _beyond(config, progress):
-        print(f"{config.run_id} starts anew: its checkpoint {file} {reason}.", file=sys.stderr)
+    if differences := config.differences(progress["config"]):
+        raise RecordError(
+            f"The checkpoint {file} is of another run: {differences}. Delete it: the run then starts anew."
+        )
+    if reason := _beyond(config, progress):
+        _say(config, file, reason)
         return None
     try:
         with np.load(file) as content:
@@ -98,7 +102,7 @@ def load(config: RunConfig, like: State) -> Run | None:
 def fingerprint() -> str:
     """The hash of the source that decides a run's numbers, comments and docstrings aside, and of the packages."""
     parts = [_code(file.read_text()) for file in sources()]
-    parts += [importlib.metadata.version(name) for name in PACKAGES]
+    parts += [importlib.metadata.version(name) for name in records.PACKAGES]
     return sha256("\n".join(parts).encode())
 
 
@@ -118,20 +122,19 @@ def _code(source: str) -> str:
     return ast.unparse(tree)
 
 
-def _unusable(config: RunConfig, progress: dict) -> str:
-    """Why the checkpoint does not belong to this code and configuration; empty where it does."""
-    if progress.get("fingerprint") != fingerprint():
-        return "was made by other code or other package versions, and will be replaced"
-    if differences := config.differences(progress["config"]):
-        return f"was made with {differences}, and will be replaced"
-    return ""
+def _say(config: RunConfig, file: Path, reason: str) -> None:
+    print(f"{config.run_id} starts anew: its checkpoint {file} {reason}.", file=sys.stderr)
 
 
 def _beyond(config: RunConfig, progress: dict) -> str:
-    if progress["step"] > math.ceil(config.samples_total / config.samples_per_step):
-        samples = progress["step"] * config.samples_per_step
-        return f"is at {samples:,} samples, beyond the {config.samples_total:,} that are asked for, and is kept"
-    return ""
+    """Why a checkpoint does not lead to `config.samples_total`; empty where it does."""
+    if progress["step"] <= math.ceil(config.samples_total / config.samples_per_step):
+        return ""
+    samples = progress["step"] * config.samples_per_step
+    return (
+        f"is at {samples:,} samples, beyond the {config.samples_total:,} that are asked for, and is kept "
+        "(the shorter run saves none)"
+    )
 
 
 def _progress(file: Path) -> dict:

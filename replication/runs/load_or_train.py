@@ -16,7 +16,10 @@ def load_or_train(configs: list[RunConfig], profile: str) -> list[records.Record
     Raises RecordError for a missing record where $REPLICATION_RECORDED_ONLY is 1, and where there is nothing to load.
     """
     if not configs:
-        raise RecordError("This experiment has no run on the chosen datasets. Choose others: datasets = 'mnist'.")
+        raise RecordError(
+            "This experiment has no run with these settings. Choose other datasets (datasets = 'mnist'), or other "
+            "overrides: a line above says which do not fit."
+        )
     folder = paths.runs(profile)
     missing = [config for config in configs if records.load(config, folder) is None]
     if missing and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":

@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import io
+import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from replication.errors import RecordError
 from replication.files import Bundle, Hash, locked, sha256
 
 CURVE, WEIGHTS = "curve.csv", "weights.npz"
-PACKAGES = ("tensorflow", "tensorflow-probability", "numpy")
+PACKAGES = ("tensorflow", "tensorflow-probability", "numpy", "scipy", "arviz-stats")  # that decide numbers
 OF_LAST_ROW = ("kl_per_dimension", "weights_sha256")  # facts that say nothing of an earlier point of the run
 CODE = ("replication", "pyproject.toml", "requirements.lock")  # a change of these, and a commit is called dirty
 
@@ -195,7 +197,9 @@ def _pack(config: RunConfig, weights: Mapping[str, np.ndarray]) -> bytes:
 def environment() -> dict:
     """Commit, processor and versions: what a reader needs to repeat a number."""
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {"commit": _commit(), "cpu": _cpu(), "python": platform.python_version(), "packages": versions}
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "")  # rounds as another processor does
+    cpu = f"{_cpu()}, ONEDNN_MAX_CPU_ISA={isa}" if isa else _cpu()
+    return {"commit": _commit(), "cpu": cpu, "python": platform.python_version(), "packages": versions}
 
 
 def _cpu() -> str:
@@ -208,9 +212,11 @@ def _cpu() -> str:
 def _commit() -> str:
     """The commit, marked as dirty where the source differs from it; results and notebooks may differ."""
     commit = _git("rev-parse", "--short=12", "HEAD")
-    is_dirty = _git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
+    is_dirty = _git("status", "--porcelain", "--", *CODE)
     return f"{commit}-dirty" if is_dirty else commit or "unknown"
 
 
 def _git(*arguments: str) -> str:
+    if shutil.which("git") is None:
+        return ""
     return subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True).stdout.strip()

@@ -41,17 +41,18 @@ def _train(
 ) -> records.Record:
     dataset = data.load(config.dataset)
     engine = Engine(config, dataset)
-    run = _with_contributor(config, checkpoints.load(config, engine.initial_state) or Run(engine.initial_state))
+    run = checkpoints.load(config, engine.initial_state) or Run(engine.initial_state)
     saved_at, record = time.monotonic(), None
     for point in evaluation.evaluation_points(config.metric, config.samples_total):
         target = math.ceil(point / config.samples_per_step)
         while run.step < target:
-            run, objective = engine.advance(run, target)
+            run, objective = engine.advance(_with_contributor(config, run), target)
             report(run.step * config.samples_per_step, objective)
             if time.monotonic() - saved_at > checkpoint_seconds:
                 checkpoints.save(config, run)
                 saved_at = time.monotonic()
         if run.step == target and not _is_evaluated(config, run):
+            run = _with_contributor(config, run)
             run = run._replace(rows=(*run.rows, *engine.evaluate(run)))
             checkpoints.save(config, run)
             record = _record(config, dataset, run, folder)
@@ -147,7 +148,7 @@ class Engine:
             f"{self.config.run_id}: {what} ({step * self.config.samples_per_step:,} samples). "
             f"The likely cause is the learning rate ({self.config.learning_rate}): "
             "try a smaller learning_rate, or warm_up_steps=100. "
-            f"The last good checkpoint (at most step {run.step}) is kept at {checkpoints.path(self.config)}."
+            f"A checkpoint that was saved before is kept at {checkpoints.path(self.config)}."
         )
 
 
