@@ -33,7 +33,7 @@ def test_known_values_are_right(name):
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    models = [MODELS[name] for name in MODELS if name != ("PPCA, isotropic posterior", 3)]
+    models = [model for (name, _), model in MODELS.items() if "elongated" not in name]  # it is in notebook 3's table
     return calibration.accuracy(models).set_index(["estimator", "model", "n_latent"])
 
 

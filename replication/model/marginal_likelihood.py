@@ -120,7 +120,7 @@ def importance_sampling(
     mean, tril = (tf.cast(tf.stack(part), tf.float32) for part in zip(*proposals, strict=True))
     chunks = []
     for i in range(math.ceil(n_samples / IMPORTANCE_CHUNK)):
-        chunks.append(_log_weights(log_joint, args, mean, tril, draws.fold_in(seed_pair, i)).numpy())
+        chunks.append(_log_weights(log_joint, args, mean, tril, seed_pair, tf.constant(i)).numpy())
     log_w = np.concatenate(chunks)[:n_samples].astype(np.float64)
     if bad := np.sum(~np.isfinite(log_w.max(axis=(0, 1)))):
         raise EstimatorError(f"The importance weights of {bad} of {log_w.shape[2]} datapoints are all 0 or not finite.")
@@ -164,9 +164,15 @@ def prior_proposal(n_chains: int, n_latent: int) -> Proposal:
 
 
 @tf.function(jit_compile=True)
-def _log_weights(log_joint: Callable, args: tuple, mean: tf.Tensor, tril: tf.Tensor, seed_pair: tf.Tensor) -> tf.Tensor:
-    """log p(x, z) - log q(z) [IMPORTANCE_CHUNK, K, N] of draws from K proposals, mean [K, N, d], tril [K, N, d, d]."""
-    z = mean + tf.linalg.matvec(tril, draws.normal(seed_pair, [IMPORTANCE_CHUNK, *mean.shape]))
+def _log_weights(
+    log_joint: Callable, args: tuple, mean: tf.Tensor, tril: tf.Tensor, seed_pair: tf.Tensor, chunk: tf.Tensor
+) -> tf.Tensor:
+    """log p(x, z) - log q(z) [IMPORTANCE_CHUNK, K, N] of draws from K proposals, mean [K, N, d], tril [K, N, d, d].
+
+    Each chunk, a number, has draws of its own.
+    """
+    eps = draws.normal(draws.fold_in(seed_pair, chunk), [IMPORTANCE_CHUNK, *mean.shape])
+    z = mean + tf.linalg.matvec(tril, eps)
     q = tfp.distributions.MultivariateNormalTriL(mean, tril)
     log_q = q.log_prob(z[:, :, None])  # [chunk, K, K, N]: every draw under every proposal
     return log_joint(*args, z) - (tf.reduce_logsumexp(log_q, axis=2) - np.log(mean.shape[0]))
