@@ -24,6 +24,7 @@ LEFT_OUT_OF_NAMES = {
     "pixel_variance": "per_pixel",
     "dreams": "sampled",
     "log_var_factor": 1.0,
+    "decoder_log_var_factor": 1.0,
     "weight_prior": 1.0,
     "weight_noise": "shared",
     "metric": "bound",
@@ -102,6 +103,9 @@ class RunConfig(BaseModel):
     log_var_factor: float = Field(
         1.0, gt=0, description="wake-sleep: factor on the weights of q(z|x)'s log variance; 0.1 in the authors' code"
     )
+    decoder_log_var_factor: float = Field(
+        1.0, gt=0, description="wake-sleep: factor on the weights of a Gaussian p(x|z)'s log variance"
+    )
     weight_prior: float = Field(1.0, ge=0, description="precision of the Gaussian prior on weight matrices; 0 is none")
     weight_noise: Literal["shared", "local"] = Field(
         "shared", description="full VB: one draw of the weights per step, or noise per datapoint on the units' inputs"
@@ -152,6 +156,11 @@ class RunConfig(BaseModel):
             raise ValueError(f"{self.algorithm} does not dream: only wake_sleep has a choice.")
         if self.log_var_factor != 1 and self.algorithm != "wake_sleep":
             raise ValueError(f"{self.algorithm} has no log_var_factor: only wake_sleep has one in the authors' code.")
+        if self.decoder_log_var_factor != 1 and (self.algorithm, self.facts.likelihood) != ("wake_sleep", "gaussian"):
+            raise ValueError(
+                f"{self.algorithm} on {self.dataset} has no decoder_log_var_factor: only wake_sleep on a Gaussian "
+                "likelihood has one."
+            )
         if self.algorithm == "full_vb" and self.metric != "bound":
             raise ValueError("full_vb has no single decoder, so no log p(x): set metric = bound.")
         if self.algorithm == "mcem" and (self.batch_size != self.n_train or self.metric != "log_px"):

@@ -21,8 +21,8 @@ def config_of(algorithm: str, **changes) -> RunConfig:
     })  # fmt: skip
 
 
-def minibatch(seed: int = 0) -> tf.Tensor:
-    return tf.constant(np.random.default_rng(seed).random((50, 64), np.float32))
+def minibatch(seed: int = 0, n_pixels: int = 64) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(seed).random((50, n_pixels), np.float32))
 
 
 def gradients(config: RunConfig, x: tf.Tensor, step: int = 0):
@@ -130,13 +130,16 @@ def test_mean_dreams_are_the_decoders_mean_at_the_same_z():
     assert set(np.unique(x_sampled)) == {0.0, 1.0}
 
 
-def test_a_log_var_factor_slows_these_weights_and_no_others():
+@pytest.mark.parametrize("which", ["encoder", "decoder"])
+def test_a_log_var_factor_slows_these_weights_and_no_others(which):
     # Behind a factor of 0.1 the gradient is a tenth. Adagrad's first step has the length of the learning rate wherever
     # the gradient is not tiny, so that the weights behind the factor move by a tenth of it.
     # Fails if the factor changed q(z|x) itself at the start, if it were left in the weights, or reached another layer.
-    x, states = minibatch(), {}
+    setting = {"encoder": "log_var_factor", "decoder": "decoder_log_var_factor"}[which]
+    x, states = minibatch(n_pixels=560), {}
     for factor in (1.0, 0.1):
-        algorithm = algorithms.build(config_of("wake_sleep", initialisation="paper_variance", log_var_factor=factor))
+        changes = {"dataset": "frey_face", "initialisation": "paper_variance", setting: factor}
+        algorithm = algorithms.build(config_of("wake_sleep", **changes))
         start = algorithm.init(SEED)
         after, bound = algorithm.step(start, x, SEED)
         moved = tf.nest.map_structure(lambda new, old: new - old, after.params, start.params)
@@ -145,7 +148,7 @@ def test_a_log_var_factor_slows_these_weights_and_no_others():
     (moved, gradient, bound), (moved_slowed, gradient_slowed, bound_slowed) = states[1.0], states[0.1]
     np.testing.assert_allclose(bound_slowed, bound, rtol=1e-5)
     for name, g in gradient.items():
-        factor = 0.1 if name == "encoder.log_var.w" else 1.0
+        factor = 0.1 if name == f"{which}.log_var.w" else 1.0
         np.testing.assert_allclose(gradient_slowed[name], factor * g, rtol=1e-4, atol=1e-5 * g.max(), err_msg=name)
         is_clear = factor * g > 1e-2  # a hundred times the root of Adagrad's epsilon, far above rounding
         assert is_clear.mean() > 0.5, name

@@ -77,6 +77,7 @@ def test_sizes_are_positive(name, value):
         ({"n_train": 50_001}, "has 50000 training datapoints"),
         ({"dreams": "mean"}, "does not dream"),
         ({"log_var_factor": 0.1}, "has no log_var_factor"),
+        ({"algorithm": "wake_sleep", "decoder_log_var_factor": 0.1}, "mnist has no decoder_log_var_factor"),
         ({"pixel_variance": "shared"}, "no variance to share"),
         ({"dataset": "frey_face", "targets": "binarised"}, "nothing to binarise"),
     ],

@@ -45,7 +45,7 @@ def engine(seconds: float) -> list[float]:
     )
     x = images()
     built = training.Engine(config, data.Dataset("random", x, x[:M]))
-    return rates(lambda n: float(built.run_steps(built.initial_state, n)[1]), seconds)
+    return rates(lambda n: float(built.run_steps(built.initial_state, n)[1][0]), seconds)
 
 
 def keras_fit(seconds: float) -> list[float]:

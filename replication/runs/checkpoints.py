@@ -20,20 +20,32 @@ from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.files import locked, sha256, write_atomically
 from replication.runs import records
+from replication.runs.running_mean import START, Sums
 
 # What decides the numbers of a run: change any of it, and a checkpoint starts anew.
-SOURCE = ("config.py", "data.py", "draws.py", "model/*.py", "algorithms/*.py", "runs/training.py", "runs/evaluation.py")
+SOURCE = (
+    "config.py",
+    "data.py",
+    "draws.py",
+    "model/*.py",
+    "algorithms/*.py",
+    "runs/training.py",
+    "runs/evaluation.py",
+    "runs/running_mean.py",
+)
 
 
 class Run(NamedTuple):
     """A run so far: its state, its curve (a dict per evaluation point and split), and how it came about.
 
-    `seconds` were spent on steps. `contributors` are the commits and machines that computed it, each with the samples
-    from which it did.
+    `sums` are of the objective, the last up to now: the curve's running mean on train is taken from them. `seconds`
+    were spent on steps. `contributors` are the commits and machines that computed it, each with the samples from which
+    it did.
     """
 
     state: State
     rows: tuple[dict, ...] = ()
+    sums: tuple[Sums, ...] = START
     seconds: float = 0.0
     contributors: tuple[dict, ...] = ()
 
@@ -59,7 +71,7 @@ def save(config: RunConfig, run: Run) -> None:
         return
     leaves = {f"leaf_{i}": leaf.numpy() for i, leaf in enumerate(tf.nest.flatten(run.state))}
     progress = json.dumps({
-        "config": config.model_dump(), "step": run.step, "rows": run.rows, "seconds": run.seconds,
+        "config": config.model_dump(), "step": run.step, "rows": run.rows, "sums": run.sums, "seconds": run.seconds,
         "contributors": run.contributors,
     })  # fmt: skip
 
@@ -95,7 +107,8 @@ def load(config: RunConfig, like: State) -> Run | None:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(file, error) from error
     state = tf.nest.pack_sequence_as(like, [tf.constant(leaf) for leaf in leaves])
-    return Run(state, tuple(progress["rows"]), progress["seconds"], tuple(progress["contributors"]))
+    sums = tuple(Sums(*sums) for sums in progress["sums"])
+    return Run(state, tuple(progress["rows"]), sums, progress["seconds"], tuple(progress["contributors"]))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -11,7 +11,7 @@ from replication import algorithms, data, draws
 from replication.config import RunConfig
 from replication.errors import DivergedError, EstimatorError
 from replication.model import baselines, latent, networks
-from replication.runs import checkpoints, evaluation, records
+from replication.runs import checkpoints, evaluation, records, running_mean
 from replication.runs.checkpoints import Run
 
 CHUNK_SECONDS = 2.0  # the length of one compiled call: how often progress shows and a failure is seen
@@ -42,17 +42,18 @@ def _train(
     dataset = data.load(config.dataset)
     engine = Engine(config, dataset)
     run = checkpoints.load(config, engine.initial_state) or Run(engine.initial_state)
-    saved_at, record = time.monotonic(), None
+    saved_at, record, here = time.monotonic(), None, _here()
     for point in evaluation.evaluation_points(config.metric, config.samples_total):
         target = math.ceil(point / config.samples_per_step)
         while run.step < target:
-            run, objective = engine.advance(_with_contributor(config, run), target)
+            mark = running_mean.next_mark(run.step, config.samples_per_step)
+            run, objective = engine.advance(_with_contributor(config, run, here), min(target, mark))
             report(run.step * config.samples_per_step, objective)
             if time.monotonic() - saved_at > checkpoint_seconds:
                 checkpoints.save(config, run)
                 saved_at = time.monotonic()
         if run.step == target and not _is_evaluated(config, run):
-            run = _with_contributor(config, run)
+            run = _with_contributor(config, run, here)
             run = run._replace(rows=(*run.rows, *engine.evaluate(run)))
             checkpoints.save(config, run)
             record = _record(config, dataset, run, folder)
@@ -81,33 +82,33 @@ class Engine:
             self.steps_per_call = 1
         n_steps = min(self.steps_per_call, target - run.step)
         start = time.perf_counter()
-        state, total, first_bad = self.run_steps(run.state, n_steps)
-        total, first_bad = float(total), int(first_bad)
+        state, (total, squared), first_bad = self.run_steps(run.state, n_steps, run.sums[-1][1:])
+        sums = running_mean.Sums(run.step + n_steps, float(total), float(squared))
+        first_bad = int(first_bad)
         seconds = time.perf_counter() - start
         if first_bad >= 0:
             raise self._diverged(run, f"the bound is not finite at step {first_bad}", first_bad)
         if not _is_finite(state):  # an objective is computed before its update, so the last update needs a look
             raise self._diverged(run, f"the update of step {state.step - 1} is not finite", int(state.step) - 1)
         self.steps_per_call = max(1, min(10 * n_steps, int(n_steps * CHUNK_SECONDS / seconds)))
-        return run._replace(state=state, seconds=run.seconds + seconds), total / n_steps
+        objective = (sums.total - run.sums[-1].total) / n_steps
+        sums_so_far = running_mean.append(run.sums, sums, self.config.samples_per_step)
+        return run._replace(state=state, sums=sums_so_far, seconds=run.seconds + seconds), objective
 
     def evaluate(self, run: Run) -> list[dict]:
         """One row of the curve for each split, as `config.metric` asks.
 
         Raises DivergedError, naming the column, where a value is not finite.
         """
+        samples = {"samples_evaluated": run.step * self.config.samples_per_step}
+        rows = []
+        if evaluation.trains_on_its_bound(self.config) and run.step:
+            rows.append({**samples, "split": "train", **running_mean.bound(run.sums, self.config.samples_per_step)})
         try:
-            rows = [
-                {
-                    "samples_evaluated": run.step * self.config.samples_per_step,
-                    "split": split,
-                    **evaluation.evaluate(
-                        self.config, run.state.params, x, draws.stream(self.seed, run.state.step, "evaluation", split)
-                    ),
-                    "seconds": run.seconds,
-                }
-                for split, x in self.x_eval.items()
-            ]
+            for split, x in self.x_eval.items():
+                seed_pair = draws.stream(self.seed, run.state.step, "evaluation", split)
+                row = evaluation.evaluate(self.config, run.state.params, x, seed_pair)
+                rows.append({**samples, "split": split, **row})
         except EstimatorError as error:
             raise self._diverged(run, f"log p(x) has no estimate at step {run.step}: {error}", run.step) from error
         for row in rows:
@@ -115,23 +116,32 @@ class Engine:
             if bad:
                 what = f"{', '.join(bad)} on {row['split']} is not finite in the evaluation at step {run.step}"
                 raise self._diverged(run, what, run.step)
-        return rows
+        return [{**row, "seconds": run.seconds} for row in rows]
 
-    def run_steps(self, state: algorithms.State, n_steps: int) -> tuple[algorithms.State, tf.Tensor, tf.Tensor]:
-        """`n_steps` compiled steps: the new state, the sum of the mean objectives, the first bad step or -1."""
-        return self._compiled_steps(state, self.x_train, tf.constant(n_steps, tf.int64))
+    def run_steps(
+        self, state: algorithms.State, n_steps: int, sums: Sequence[float] = (0.0, 0.0)
+    ) -> tuple[algorithms.State, tf.Tensor, tf.Tensor]:
+        """`n_steps` compiled steps: the new state, `sums` with the steps added, the first bad step or -1.
+
+        `sums` [2] are those of the mean objective of each step and of its square. They go on from one call to the next
+        in double precision, so that it does not matter for a single bit where a run was cut into calls.
+        """
+        return self._compiled_steps(
+            state, self.x_train, tf.constant(n_steps, tf.int64), tf.constant(tuple(sums), tf.float64)
+        )
 
     @tf.function(jit_compile=True)
-    def _compiled_steps(self, state, x_train, n_steps):
+    def _compiled_steps(self, state, x_train, n_steps, sums):
         end = state.step + n_steps
 
-        def body(state, total, first_bad):
+        def body(state, sums, first_bad):
             next_state, info = self.algorithm.step(state, self._minibatch(x_train, state.step), self.seed)
-            objective = tf.reduce_mean(info.objective)
+            objective = tf.cast(tf.reduce_mean(info.objective), tf.float64)
             is_first_bad = (first_bad < 0) & ~tf.math.is_finite(objective)
-            return next_state, total + objective, tf.where(is_first_bad, state.step, first_bad)
+            first_bad = tf.where(is_first_bad, state.step, first_bad)
+            return next_state, sums + tf.stack([objective, objective**2]), first_bad
 
-        initial = (state, tf.constant(0.0), tf.constant(-1, tf.int64))
+        initial = (state, sums, tf.constant(-1, tf.int64))
         return tf.while_loop(lambda state, *_: state.step < end, body, initial)
 
     def _minibatch(self, x_train: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
@@ -165,11 +175,15 @@ def _is_finite(state: algorithms.State) -> bool:
     return all(bool(tf.reduce_all(tf.math.is_finite(leaf))) for leaf in leaves)
 
 
-def _with_contributor(config: RunConfig, run: Run) -> Run:
-    """The run with this commit and machine as the last of its contributors."""
+def _here() -> dict:
+    """Commit, processor, device and versions of this process."""
     gpus = tf.config.list_physical_devices("GPU")
     device = tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else "CPU"
-    here = {**records.environment(), "device": device}
+    return {**records.environment(), "device": device}
+
+
+def _with_contributor(config: RunConfig, run: Run, here: dict) -> Run:
+    """The run with this commit and machine as the last of its contributors."""
     last = dict(run.contributors[-1]) if run.contributors else {}
     if {**last, **here} == last:
         return run
