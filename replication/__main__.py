@@ -85,10 +85,10 @@ def verdict(
     json: Annotated[bool, typer.Option(help="print JSON, one object per curve and claim, instead of tables")] = False,
     readme: Annotated[bool, typer.Option(help="renew the table in README.md instead")] = False,
 ) -> None:
-    """Judge the recorded runs, curve by curve and claim by claim, against the paper."""
-    from replication.paper import experiments, summary
+    """Judge the recorded runs against the paper, curve by curve and claim by claim, under each reading."""
+    from replication.paper import summary
 
-    found = summary.load(experiments.settings("paper"))
+    found = summary.load_all()
     if readme:
         summary.write_readme(found)
         print(f"Renewed the table in {summary.README}")

@@ -9,7 +9,6 @@ import pytest
 
 matplotlib.use("agg")
 
-from replication.paper import reference, verdict
 from replication.plots import charts
 
 RNG = np.random.default_rng(0)
@@ -23,10 +22,6 @@ def variance() -> pd.DataFrame:
          "variance": RNG.uniform(1, 9), "variance_se": 0.1, "ratio": RNG.uniform(1, 9), "ratio_se": 0.1}
         for point, name, (m, n), network in rows
     ])  # fmt: skip
-
-
-def texts(axes) -> list[str]:
-    return [text.get_text() for text in axes.texts]
 
 
 def test_variances_and_ratios_stand_in_their_panels(variance):
@@ -69,47 +64,3 @@ def test_full_vb_shows_both_predictive_bounds_and_map():
         for name in names[1:]:
             expected |= {tuple(curve[name]) for _, curve in of[of["algorithm"] == "full_vb"].groupby("split")}
         assert {tuple(line.get_ydata()) for line in axes.lines} == expected and len(expected) == 6
-
-
-def test_the_heat_map_of_readings_names_every_value_and_the_papers():
-    rows = [
-        {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "initialisation": name, "learning_rate": rate,
-         "ours": -120.5 - i if i < 2 else -3e12, "difference": 4.0 - i, "paper": -124.5}
-        for i, (name, rate) in enumerate(itertools.product(("fan_in", "paper_sd"), (0.01, 0.02)))
-    ]  # fmt: skip
-    (axes,) = charts.heat_map(pd.DataFrame(rows[:3])).axes
-    assert texts(axes) == ["-120.5", "-121.5", "-3e+12", "not finite"]
-    assert axes.get_title().endswith("paper: -124.5") and "Nz = 20" in axes.get_title()
-
-
-def test_either_reading_is_drawn_over_the_papers_curve():
-    curves = pd.DataFrame([
-        {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "samples_evaluated": x, "split": split,
-         "reading": reading, "bound": RNG.normal(-120)}
-        for x, split, reading in itertools.product((1e6, 3e6), ("train", "test"), ("grey", "binarised"))
-    ])  # fmt: skip
-    paper = reference.load(2)
-    (axes,) = charts.readings(curves, paper).axes
-    drawn = {line.get_label(): tuple(line.get_ydata()) for line in axes.lines}
-    for reading, split in itertools.product(("grey", "binarised"), ("train", "test")):
-        expected = curves.query(f"reading == '{reading}' and split == '{split}'")["bound"]
-        assert drawn[f"{reading} ({split})"] == tuple(expected)
-    of = paper.query("dataset == 'mnist' and n_latent == 20 and algorithm == 'aevb' and split == 'test'")
-    assert drawn["paper (test)"] == tuple(of["value"])
-
-
-def test_the_verdict_shows_every_curve_with_its_class():
-    # Fails if a row of one curve shows another's difference.
-    ours = pd.DataFrame([{"dataset": "mnist", "n_latent": 20, "algorithm": "aevb", "split": "test", "bound": -120.0,
-                          "bound_se": 0.3, "samples_evaluated": 1_000_000}])  # fmt: skip
-    compared = verdict.compare_with_paper(ours)
-    judged = verdict.judge(compared)
-    train, test = charts.verdict({2: compared}, {2: judged}).axes
-    names = [label.get_text() for label in train.get_yticklabels()]
-    assert len(names) == 18 and names.count("MNIST, Nz = 20, AEVB") == 1
-    at = names.index("MNIST, Nz = 20, AEVB")
-    assert [text.get_text() for text in test.texts if text.get_position()[1] == at] == [
-        f"{compared['difference'].item():+.1f}",
-        "above",
-    ]
-    assert sum(text.get_text() == "not run" for text in (*train.texts, *test.texts)) == 35

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication.paper import verdict
+from replication.paper import reference, verdict
 
 
 def curves_of(bound: float, samples: int = 1_000_000, **changes) -> pd.DataFrame:
@@ -72,6 +72,25 @@ def test_every_curve_of_the_paper_is_judged_once_where_both_have_arrived(margina
     assert run["samples_evaluated"].item() == 1_000_000 and run["verdict"].item() == "above"
 
 
+def test_a_curve_is_judged_along_its_way():
+    # Beyond a million samples, two of three points are within 2 nats. Fails if early points or the paper's gaps count.
+    paper = reference.load(2).query("dataset == 'mnist' and n_latent == 20 and algorithm == 'aevb' and split == 'test'")
+    nats = {5e5: 50.0, 1e6: 1.0, 3e6: -3.0, 1e7: 0.5}
+    ours = pd.concat([curves_of(reference.value_at(paper, x) + d, samples=x).iloc[1:] for x, d in nats.items()])
+    row = verdict.judge(verdict.compare_with_paper(ours)).query("verdict != 'not run'").iloc[0]
+    assert row["verdict"] == "within" and row["along"] == pytest.approx(2 / 3)
+    assert row["distance"] == pytest.approx((1 + 3 + 0.5) / 3 / 2)
+    counts = verdict.counts([verdict.judge(verdict.compare_with_paper(ours))])
+    assert counts["within"] == 1 and counts["within_along"] == 0 and counts["not run"] == 35
+
+
+def test_differences_are_also_in_standard_deviations_of_the_seeds():
+    both = pd.concat([curves_of(-120.0), curves_of(-122.0, seed=1)])
+    table = verdict.compare_with_paper(both).query("samples_evaluated == 1_000_000")
+    assert table["in_seed_sds"].item() == pytest.approx(table["difference"].item() / 2**0.5)
+    assert verdict.seeds(verdict.compare_with_paper(both))["n_seeds"].tolist() == [2]
+
+
 def test_the_standard_error_has_the_seeds_in_it():
     # 0.3 over datapoints; two seeds 2 nats apart, and one seed in another panel, which borrows their spread.
     both = pd.concat([curves_of(-120.0), curves_of(-122.0, seed=1), curves_of(-110.0, n_latent=10)])
@@ -87,7 +106,5 @@ def test_objects_are_json_with_every_evaluation_point():
     assert len(objects) == 36
     (found,) = [item for item in objects if item["evaluation_points"]]
     assert (found["n_latent"], found["algorithm"], found["split"]) == (20, "aevb", "test")
-    assert (
-        found["evaluation_points"][0]["ours"] == -120
-        and found["evaluation_points"][0]["samples_evaluated"] == 1_000_000
-    )
+    assert [point["ours"] for point in found["evaluation_points"]] == [-500, -120]
+    assert found["evaluation_points"][0]["paper"] is None and found["along"] in (0.0, 1.0)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from IPython import get_ipython
 
 from replication.config import DATASETS, ConfigError, IncompatibleError, RunConfig
+from replication.paper import readings
+from replication.paper.readings import Reading
 
 PROFILES = {
     "smoke": "seconds, on scikit-learn's digits",
@@ -37,16 +39,8 @@ SAMPLES_ESTIMATORS = {"smoke": 100_000, "quick": 100_000, "paper": 10**6}
 SAMPLES_MINIBATCHES = {"smoke": 100_000, "quick": 100_000, "paper": 300_000}
 SAMPLES_FULL_VB = {"smoke": 20_000, "quick": 100_000, "paper": 3 * 10**6}
 N_TRAIN_FULL_VB = {"mnist": (100, 1000, 10_000, 50_000), "digits": (100, 1500)}
-# Adagrad's learning rate: one of the paper's three, which it chose per run "based on performance on the training set".
-LEARNING_RATES = (0.01, 0.02, 0.1)
-LEARNING_RATE = {"figure2": 0.01, "figure3": 0.1, "estimators": 0.01, "full_vb": 0.1}
-# Where `readings.chosen_learning_rates` chooses another from the recorded first iterations: by dataset, algorithm and
-# n_latent in figure 2 (figures 4 and 5 show its runs), n_train in figure 3.
-OTHER_LEARNING_RATE = {
-    **{("figure2", "mnist", "aevb", n_latent): 0.02 for n_latent in (2, 3, 5, 10, 20)},
-    **{("figure2", "frey_face", "wake_sleep", n_latent): 0.02 for n_latent in (2, 5, 10, 20)},
-    ("figure3", "mnist", "wake_sleep", 50_000): 0.02,
-}
+# Adagrad's learning rate where no reading sets it: experiments that the paper did not draw, and digits.
+LEARNING_RATE = {"figure2": 0.01, "figure3": 0.1, "full_vb": 0.1}
 N_HIDDEN = {"mnist": 500, "frey_face": 200, "digits": 100}
 
 
@@ -56,22 +50,28 @@ class Settings(NamedTuple):
     profile: str
     seed: int
     datasets: tuple[str, ...]
+    reading: Reading
     overrides: Mapping[str, Any]
 
     @property
     def figure_suffix(self) -> str:
-        """Tells figures of other datasets, another seed or a changed assumption apart from the standard ones."""
+        """Tells figures of other datasets, another seed, reading or assumption apart from the standard ones."""
         changes = {} if self.datasets == _standard_datasets(self.profile) else {"datasets": "+".join(self.datasets)}
+        changes |= {} if self.reading is readings.CLOSEST else {"reading": self.reading.name}
         changes |= ({"seed": self.seed} if self.seed else {}) | dict(self.overrides)
         return "".join(f"-{name}={value}" for name, value in changes.items())
 
 
 def settings(
-    profile: str, seed: int = 0, datasets: str | Sequence[str] | None = None, overrides: Mapping[str, Any] | None = None
+    profile: str,
+    seed: int = 0,
+    datasets: str | Sequence[str] | None = None,
+    reading: str = readings.CLOSEST.name,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Validated settings; `datasets` as a list or comma-separated, `overrides` maps RunConfig fields to values.
 
-    Raises ConfigError for an unknown profile or dataset; a wrong override is refused when the runs are made.
+    Raises ConfigError for an unknown profile, dataset or reading; a wrong override is refused when the runs are made.
     """
     if profile not in PROFILES:
         raise ConfigError(f"Unknown profile {profile!r}. The profiles are {_named(PROFILES)}.")
@@ -82,23 +82,23 @@ def settings(
         raise ConfigError(f"Unknown dataset {unknown[0] if names else ''!r}. The datasets are {', '.join(DATASETS)}.")
     if missing := [name for name in names if name not in SAMPLES_FIGURE_2[profile]]:
         raise ConfigError(f"Profile {profile} does not run on {missing[0]}: choose another profile or dataset.")
-    return Settings(profile, seed, names, overrides or {})
+    return Settings(profile, seed, names, readings.reading(reading), overrides or {})
 
 
 def settings_of_notebook(
-    *, profile: str, seed: int, datasets: str | Sequence[str] | None, overrides: Mapping[str, Any]
+    profile: str, seed: int, datasets: str | Sequence[str] | None, reading: str, overrides: Mapping[str, Any]
 ) -> Settings:
-    """The settings that a notebook's four parameters ask for.
+    """The settings that a notebook's parameters ask for.
 
-    Raises ConfigError as `settings` does, and for a parameter of papermill that is none of the four: papermill itself
-    only warns of it, and the notebook would run with the default.
+    Raises ConfigError as `settings` does, and for a parameter of papermill that is none of them: papermill itself only
+    warns of it, and the notebook would run with the default.
     """
     if unknown := [name for name in _injected_parameters() if name not in Settings._fields]:
         raise ConfigError(
             f"Unknown notebook parameter {', '.join(unknown)}. The parameters are {', '.join(Settings._fields)}; "
             "to change a setting of the runs: -y 'overrides: {initialisation: fan_in}'."
         )
-    return settings(profile, seed, datasets, overrides)
+    return settings(profile, seed, datasets, reading, overrides)
 
 
 def figure2(settings: Settings) -> list[RunConfig]:
@@ -142,8 +142,11 @@ def figure3(settings: Settings) -> list[RunConfig]:
             n_train=n_train,
             metric="log_px",
             samples_total=SAMPLES_FIGURE_3[settings.profile],
-            learning_rate=_learning_rate("figure3", dataset, algorithm, n_train),
-            **({"batch_size": n_train} if algorithm == "mcem" else {}),
+            **{
+                "learning_rate": LEARNING_RATE["figure3"],
+                **settings.reading.settings("figure3", dataset, algorithm, n_train),
+                **({"batch_size": n_train} if algorithm == "mcem" else {}),
+            },
         )
         for dataset in settings.datasets
         for n_train in N_TRAIN_FIGURE_3.get(dataset, ())
@@ -159,6 +162,16 @@ def estimators(settings: Settings) -> list[RunConfig]:
         for choices in _one_large_model(settings, SAMPLES_ESTIMATORS[settings.profile])
         for name in ("sgvb_b", "sgvb_a", "score_function_baseline", "score_function")
     )
+
+
+def gradient_variance(profile: str) -> dict[str, Any]:
+    """After how many samples, at which sizes (M, L) and from how many pairs the gradient's variance is estimated."""
+    return {
+        "points": POINTS_VARIANCE[profile],
+        "sizes": SIZES_VARIANCE[profile],
+        "n_pairs": N_PAIRS_VARIANCE[profile],
+        "profile": profile,
+    }
 
 
 def minibatches(settings: Settings) -> list[RunConfig]:
@@ -195,7 +208,6 @@ def full_vb(settings: Settings) -> list[RunConfig]:
 
 # Which experiments a notebook shows, by the name of its file.
 EXPERIMENTS_OF_NOTEBOOK: dict[str, tuple[Callable[[Settings], list[RunConfig]], ...]] = {
-    "0_verdict": (figure2, figure3),
     "1_estimators": (estimators, minibatches),
     "2_lower_bound": (figure2,),
     "3_marginal_likelihood": (figure3,),
@@ -203,6 +215,8 @@ EXPERIMENTS_OF_NOTEBOOK: dict[str, tuple[Callable[[Settings], list[RunConfig]], 
     "5_samples": (samples, decoded),
     "6_full_vb": (full_vb,),
     "7_explorer": (decoded,),
+    "8_verdict": (figure2, figure3),
+    "9_readings": (),
 }
 
 
@@ -245,25 +259,30 @@ def _bounds(settings: Settings) -> list[dict]:
 
 
 def _one_large_model(settings: Settings, samples: int) -> list[dict]:
-    n_latent = 20
+    """AEVB on digits with 20 latent variables, the same under every reading."""
     return [
-        _bound(settings, dataset, "aevb", n_latent, samples_total=samples, learning_rate=LEARNING_RATE["estimators"])
+        _choices(
+            settings,
+            dataset=dataset,
+            algorithm="aevb",
+            n_latent=20,
+            n_hidden=N_HIDDEN[dataset],
+            learning_rate=LEARNING_RATE["figure2"],
+            samples_total=samples,
+        )
         for dataset in settings.datasets
         if dataset != "frey_face"
     ]
 
 
-def _bound(settings: Settings, dataset: str, algorithm: str, n_latent: int, **choices: Any) -> dict:
+def _bound(settings: Settings, dataset: str, algorithm: str, n_latent: int) -> dict:
     standard = {
         "n_hidden": N_HIDDEN[dataset],
-        "learning_rate": _learning_rate("figure2", dataset, algorithm, n_latent),
+        "learning_rate": LEARNING_RATE["figure2"],
         "samples_total": SAMPLES_FIGURE_2[settings.profile][dataset],
     }
-    return _choices(settings, dataset=dataset, algorithm=algorithm, n_latent=n_latent, **{**standard, **choices})
-
-
-def _learning_rate(figure: str, dataset: str, algorithm: str, size: int) -> float:
-    return OTHER_LEARNING_RATE.get((figure, dataset, algorithm, size), LEARNING_RATE[figure])
+    read = settings.reading.settings("figure2", dataset, algorithm, n_latent)
+    return _choices(settings, dataset=dataset, algorithm=algorithm, n_latent=n_latent, **{**standard, **read})
 
 
 def _choices(settings: Settings, **choices: Any) -> dict:

@@ -1,9 +1,35 @@
 """What datasets, algorithms and figures are called in text and pictures."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from replication.config import LEFT_OUT_OF_NAMES
+
 DATASETS = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits, not MNIST"}
 ALGORITHMS = {"aevb": "AEVB", "wake_sleep": "wake-sleep", "mcem": "Monte Carlo EM", "full_vb": "full VB"}
 FIGURES = {2: "Figure 2: the lower bound [nats]", 3: "Figure 3: log p(x) [nats]"}
 SYMBOLS = {"n_latent": "Nz", "n_train": "N"}
+
+CHOICES: dict[str, str | dict[str, str]] = {  # a setting of a run and its value in words
+    "batch_size": "M = {}",
+    "initialisation": {"paper_variance": "N(0, 0.01) as a variance", "fan_in": "start of the authors' code"},
+    "targets": {"binarised": "binary targets"},
+    "pixel_variance": {"shared": "one variance for all pixels"},
+    "dreams": {"mean": "mean dreams"},
+    "log_var_factor": "encoder's log variance at {}",
+    "decoder_log_var_factor": "decoder's log variance at {}",
+    "warm_up_steps": "{} warm-up updates",
+}
+
+
+def choice(settings: Mapping[str, Any]) -> str:
+    """In which settings a run differs from the paper's words, as a reader says it."""
+    words = []
+    for name, value in settings.items():
+        if value != LEFT_OUT_OF_NAMES[name]:
+            said = CHOICES[name]
+            words.append(said.format(value) if isinstance(said, str) else said[value])
+    return ", ".join(words) or "the text"
 
 
 def panel(dataset: str, size: str, value: int) -> str:

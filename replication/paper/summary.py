@@ -1,9 +1,8 @@
 """`make verdict`: every curve and claim of the paper and what our records say of it, as text, JSON or README table."""
 
 import json
-from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,8 @@ import pandas as pd
 from replication import paths
 from replication.config import RunConfig
 from replication.errors import ReplicationError
-from replication.paper import claims, experiments, names, readings, verdict
+from replication.paper import choices, claims, experiments, names, verdict
+from replication.paper.readings import READINGS, Reading
 from replication.runs import records
 
 README = paths.ROOT / "README.md"
@@ -19,11 +19,13 @@ MARKERS = ("<!-- verdict: written by `python -m replication verdict --readme` --
 
 
 class Summary(NamedTuple):
-    """What the records at paper scale say: the table of `verdict.compare_with_paper` per figure, claims, processors."""
+    """What the records say under a reading: `verdict.compare_with_paper` per figure, claims, machines, samples."""
 
+    reading: Reading
     comparisons: dict[int, pd.DataFrame]
     claims: pd.DataFrame
     cpus: list[str]
+    samples: dict[str, int]
 
     @property
     def curves(self) -> dict[int, pd.DataFrame]:
@@ -31,14 +33,19 @@ class Summary(NamedTuple):
         return {figure: verdict.judge(table, figure) for figure, table in self.comparisons.items()}
 
     @property
-    def counts(self) -> Counter:
-        """How many curves are in each of verdict.CLASSES."""
-        return sum((Counter(table["verdict"]) for table in self.curves.values()), Counter())
+    def counts(self) -> dict[str, float]:
+        """`verdict.counts` over both figures."""
+        return verdict.counts(self.curves.values())
+
+
+def load_all(profile: str = "paper") -> dict[str, Summary]:
+    """The summary of every reading, by name."""
+    return {name: load(experiments.settings(profile, reading=name)) for name in READINGS}
 
 
 def load(settings: experiments.Settings) -> Summary:
     """The summary of a profile's records, with all seeds; raises ReplicationError when a figure has none."""
-    found = recorded(settings, readings.seeds(settings))
+    found = recorded(settings, choices.seeds(settings))
     for figure, runs in found.items():
         if not runs:
             folder = paths.runs(settings.profile)
@@ -55,7 +62,8 @@ def load(settings: experiments.Settings) -> Summary:
         claims.orderings(compared[3]),
     ]
     cpus = sorted({cpu for runs in found.values() for run in runs for cpu in run.cpus})
-    return Summary(compared, pd.concat(tables, ignore_index=True), cpus)
+    longest = records.curves([*found[2], *found[3]]).groupby("dataset")["samples_evaluated"].max()
+    return Summary(settings.reading, compared, pd.concat(tables, ignore_index=True), cpus, longest.to_dict())
 
 
 def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> dict[int, list[records.Record]]:
@@ -66,7 +74,7 @@ def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> 
 
 def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:
     """Per figure that has records: the last value of every curve and the paper's there [nats]."""
-    columns = ["tolerance", "n_seeds"]
+    columns = ["tolerance", "n_seeds", "in_seed_sds"]
     return {
         figure: verdict.final_values(records.curves(runs), figure).drop(columns=columns)
         for figure, runs in recorded(settings).items()
@@ -74,50 +82,102 @@ def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:
     }
 
 
-def as_json(summary: Summary) -> str:
-    """One object per curve and per claim."""
-    curves = [item for figure, table in summary.comparisons.items() for item in verdict.as_objects(table, figure)]
-    claims = summary.claims.round(3).astype(object).where(summary.claims.notna(), None)
-    return json.dumps({"counts": summary.counts, "curves": curves, "claims": claims.to_dict("records")}, indent=1)
+def as_json(summaries: Mapping[str, Summary]) -> str:
+    """Per reading the counts, and one object per curve and per claim."""
+    return json.dumps({name: _object(found) for name, found in summaries.items()}, indent=1)
 
 
-def as_text(summary: Summary) -> str:
-    """The tables for a terminal."""
-    blocks = [headline(summary)]
-    for figure, table in summary.curves.items():
-        rows = table.assign(samples_evaluated=table["samples_evaluated"].map(names.scientific))
-        rows["n_seeds"] = rows["n_seeds"].fillna(0).astype(int)
-        blocks.append(
-            f"{names.FIGURES[figure]}, at the furthest evaluation point that both have\n"
-            + rows.to_string(index=False, float_format="{:.1f}".format, na_rep="-")
-        )
-    at = summary.claims["samples_evaluated"].map(names.scientific)
-    blocks.append(
-        "The paper's claims\n"
-        + summary.claims.assign(samples_evaluated=at).to_string(index=False, float_format="{:.2f}".format, na_rep="-")
-    )
+def _object(found: Summary) -> dict[str, Any]:
+    curves = [item for figure, table in found.comparisons.items() for item in verdict.as_objects(table, figure)]
+    claims = found.claims.drop(columns="is_at_least").round(3).astype(object)
+    return {
+        "counts": found.counts,
+        "curves": curves,
+        "claims": claims.where(claims.notna(), None).to_dict("records"),
+    }
+
+
+def as_text(summaries: Mapping[str, Summary]) -> str:
+    """The readings side by side, then every curve and claim under each, for a terminal."""
+    blocks = [side_by_side(summaries).to_string(), tolerances()]
+    for name, found in summaries.items():
+        blocks.append(f"Reading {name}: {found.reading.sentence}")
+        for figure, table in found.curves.items():
+            rows = table.assign(samples_evaluated=table["samples_evaluated"].map(names.scientific))
+            rows["n_seeds"] = rows["n_seeds"].fillna(0).astype(int)
+            rows = rows.drop(columns=["se", "tolerance"])
+            title = (
+                f"{names.FIGURES[figure]}, at the furthest evaluation point that both have; along: the share before it"
+            )
+            blocks.append(f"{title}\n{rows.to_string(index=False, float_format='{:.2f}'.format, na_rep='-')}")
+        blocks.append("The paper's claims\n" + counted(found.claims).to_string(index=False))
     return "\n\n".join(blocks)
 
 
-def headline(summary: Summary) -> str:
-    """The counts in a sentence."""
-    counts = ", ".join(f"{summary.counts[word]} {word}" for word in verdict.CLASSES)
-    tolerances = ", ".join(
+def side_by_side(summaries: Mapping[str, Summary]) -> pd.DataFrame:
+    """The counts of each reading: a column per reading."""
+    words = {
+        "within": "within at the right edge",
+        "above": "above",
+        "below": "below",
+        "not run": "not run",
+        "within_along": f"within at every point from {names.scientific(verdict.ALONG_FROM)} on",
+        "distance": "mean distance [tolerances]",
+    }
+    columns = {
+        name: {
+            text: f"{found.counts[key]:.2f}"
+            if key == "distance"
+            else f"{found.counts[key]} of {found.counts['curves']}"
+            for key, text in words.items()
+        }
+        for name, found in summaries.items()
+    }
+    return pd.DataFrame(columns)
+
+
+def tolerances() -> str:
+    """The tolerances in a sentence."""
+    each = ", ".join(
         f"{verdict.tolerance(figure, dataset):.3g} nats for {names.DATASETS[dataset]} in figure {figure}"
         for figure, dataset in ((2, "mnist"), (2, "frey_face"), (3, "mnist"))
     )
-    return f"Of the paper's {sum(summary.counts.values())} curves: {counts} (the tolerances: {tolerances})."
+    return f"Within means no further from the paper's curve, on either side, than {each}."
 
 
-def as_markdown(summary: Summary) -> str:
-    """The README's tables: curves and claims; then seeds and machines."""
-    table = counted(summary.claims)
+def headline(found: Summary) -> str:
+    """The counts of one reading in a sentence."""
+    counts = found.counts
+    words = ", ".join(f"{counts[word]} {word}" for word in verdict.CLASSES)
+    return (
+        f"Reading {found.reading.name}: of the paper's {counts['curves']} curves, {words} at the right edge; "
+        f"{counts['within_along']} within at every evaluation point from {names.scientific(verdict.ALONG_FROM)} on."
+    )
+
+
+def as_readme(summaries: Mapping[str, Summary]) -> str:
+    """The README's block: both readings side by side, how far, and on which machines."""
+    table = side_by_side(summaries)
+    header = ["", *(f"`{name}`" for name in table)]
+    first = next(iter(summaries.values()))
+    far = " and ".join(
+        f"{names.scientific(samples)} on {names.DATASETS[dataset]}" for dataset, samples in first.samples.items()
+    )
     return "\n\n".join([
-        f"**{headline(summary)}**",
-        *(_panels(table, figure, names.FIGURES[figure]) for figure, table in summary.curves.items()),
+        _markdown([header, *([name, *row] for name, row in zip(table.index, table.to_numpy().tolist(), strict=True))]),
+        f"{tolerances()} The longest runs of `{first.reading.name}` go to {far} samples. {_provenance(first)}",
+    ])  # fmt: skip
+
+
+def as_markdown(found: Summary) -> str:
+    """The tables of one reading: curves and claims; then seeds and machines."""
+    claims = counted(found.claims)
+    return "\n\n".join([
+        f"**{headline(found)}** {tolerances()}",
+        *(_panels(table, figure, names.FIGURES[figure]) for figure, table in found.curves.items()),
         "Ours, in brackets the paper's, after so many training samples: the furthest at which both are compared.",
-        _markdown([[*table], *table.to_numpy().tolist()]),
-        _provenance(summary),
+        _markdown([[*claims], *claims.to_numpy().tolist()]),
+        _provenance(found),
     ])  # fmt: skip
 
 
@@ -140,18 +200,30 @@ def _cell(row: pd.Series) -> str:
 
 
 def counted(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per claim: where it holds, and the range of what it measures, ours and the paper's."""
+    """A row per claim: where it holds in ours and in the paper's own curves, and the range of what it measures."""
     rows = []
     for claim, cases in table.groupby("claim", sort=False):
-        fails = [f"{row['panel']} ({row['split']})" for _, row in cases[~cases["holds"].astype(bool)].iterrows()]
-        holds = f"{len(cases) - len(fails)} of {len(cases)}" + (f"; not {', '.join(fails)}" if fails else "")
-        rows.append([claim, holds, *(_range(cases[source]) for source in claims.SOURCES)])
-    return pd.DataFrame(rows, columns=["what the paper says", "holds", "ours", "the paper's curves"])
+        holds = [_holds(cases, column) for column in ("holds", "holds_in_paper")]
+        rows.append([claim, holds[0], _range(cases, "ours"), holds[1], _range(cases, "paper")])
+    return pd.DataFrame(
+        rows, columns=["what the paper says", "holds", "ours", "holds in the paper's curves", "the paper's"]
+    )
 
 
-def _range(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    return "not drawn" if np.isnan(low) else f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
+def _holds(cases: pd.DataFrame, column: str) -> str:
+    known = cases[cases[column].notna()]
+    fails = [f"{row['panel']} ({row['split']})" for _, row in known[~known[column].astype(bool)].iterrows()]
+    return f"{len(known) - len(fails)} of {len(known)}" + (f"; not {', '.join(fails)}" if fails else "")
+
+
+def _range(cases: pd.DataFrame, source: str) -> str:
+    """The range of what a claim measures; a limit that a curve does not resolve is marked as such."""
+    low, high = cases[source].min(), cases[source].max()
+    if np.isnan(low):
+        return "not drawn"
+    is_limit = [isinstance(sources, tuple) and source in sources for sources in cases.get("is_at_least", ())]
+    above = ">= " if any(is_limit) and high == cases[source][is_limit].max() else ""
+    return f"{above}{low:.2f}" if low == high else f"{low:.2f} to {above}{high:.2f}"
 
 
 def _provenance(summary: Summary) -> str:
@@ -176,7 +248,7 @@ def readme_block(text: str) -> tuple[str, str, str]:
     return before, between, after
 
 
-def write_readme(summary: Summary) -> None:
-    """Renew the table between the README's markers."""
+def write_readme(summaries: Mapping[str, Summary]) -> None:
+    """Renew the block between the README's markers."""
     before, _, after = readme_block(README.read_text())
-    README.write_text(f"{before}{MARKERS[0]}\n{as_markdown(summary)}\n{MARKERS[1]}{after}")
+    README.write_text(f"{before}{MARKERS[0]}\n{as_readme(summaries)}\n{MARKERS[1]}{after}")

@@ -1,8 +1,6 @@
 """What the paper argues in words, drawn: DataFrames in, matplotlib figures out; nothing is computed here."""
 
-import math
 from collections.abc import Mapping
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
-from replication.paper import names
 from replication.plots.figures import LINE_STYLES
 
 BLUE, RED, ORANGE, GREEN = "#0b62a4", "#d1495b", "#e9a23b", "#2e8b57"
@@ -21,8 +18,6 @@ ESTIMATORS = {
     "score_function_baseline": ORANGE,
     "score_function": RED,
 }
-CLASS_COLOURS = {"within": GREEN, "above": BLUE, "below": RED, "not run": "0.5"}
-FAR = {"mnist": 15, "digits": 15, "frey_face": 300}  # nats from the paper at which a colour is full
 
 
 def gradient_variance(table: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
@@ -149,121 +144,3 @@ def graphical_model() -> Figure:
             )
         )
     return figure
-
-
-def heat_map(table: pd.DataFrame) -> Figure:
-    """Initialisation x learning rate: our bound on test [nats] in each cell, its distance to the paper's as colour.
-
-    A heat map per dataset and algorithm; the paper's value is in its title.
-    """
-    panels = list(table.groupby(["dataset", "algorithm"], sort=False))
-    figure, row = plt.subplots(1, len(panels), figsize=(3.5 * len(panels), 3.4), squeeze=False, layout="constrained")
-    for axes, ((dataset, algorithm), cells) in zip(row[0], panels, strict=True):
-        wide = {
-            name: cells.pivot(index="initialisation", columns="learning_rate", values=name)
-            for name in ("ours", "difference")
-        }
-        limit = FAR[dataset]
-        axes.imshow(wide["difference"], cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
-        for (i, j), value in np.ndenumerate(wide["ours"]):
-            text = "not finite" if np.isnan(value) else f"{value:.1f}" if value > -1e4 else f"{value:.0e}"
-            is_dark = abs(wide["difference"].iloc[i, j]) > 0.7 * limit
-            axes.text(j, i, text, ha="center", va="center", color="white" if is_dark else "black")
-        axes.set_xticks(range(wide["ours"].shape[1]), wide["ours"].columns)
-        axes.set_yticks(range(len(wide["ours"])), wide["ours"].index)
-        paper = cells["paper"].iloc[0]
-        title = names.panel(dataset, "n_latent", cells["n_latent"].iloc[0])
-        axes.set_title(f"{title}\n{names.ALGORITHMS[algorithm]}, paper: {paper:.1f}")
-        axes.set_xlabel("learning rate")
-    return figure
-
-
-def readings(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
-    """Bound [nats] against training samples, a colour per `reading`, with the paper's; a panel per n_latent."""
-    panels = list(curves.groupby(["dataset", "n_latent"], sort=False))
-    n_columns = min(3, len(panels))
-    n_rows = math.ceil(len(panels) / n_columns)
-    figure, grid = plt.subplots(
-        n_rows, n_columns, figsize=(4.6 * n_columns, 3.8 * n_rows), squeeze=False, layout="constrained"
-    )
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    for axes, ((dataset, n_latent), panel) in zip(grid.flat, panels, strict=False):
-        of = (paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)
-        _readings_panel(axes, panel, paper[of & paper["algorithm"].isin(panel["algorithm"])])
-        axes.set(
-            title=f"{names.DATASETS[dataset]}, $N_z$ = {n_latent}", xscale="log", xlabel="training samples evaluated"
-        )
-    for axes in grid[:, 0]:
-        axes.set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
-    legends = [axes.get_legend_handles_labels() for axes in grid.flat[: len(panels)]]
-    if all(labels == legends[0][1] for _, labels in legends):
-        figure.legend(*legends[0], loc="outside lower center", ncols=4, frameon=False, fontsize="small")
-    else:
-        for axes in grid.flat[: len(panels)]:
-            axes.legend(frameon=False, fontsize="small")
-    return figure
-
-
-def _readings_panel(axes: Axes, ours: pd.DataFrame, paper: pd.DataFrame) -> None:
-    """The paper's curves and ours, cut off below where the paper's begin and any of ours ends."""
-    colours = zip(ours.groupby("reading", sort=False), (BLUE, RED, ORANGE), strict=False)
-    sources = [("paper", paper, "value", "0.35"), *((name, curve, "bound", c) for (name, curve), c in colours)]
-    for name, table, column, colour in sources:
-        for split, curve in table.groupby("split"):
-            style: dict[str, Any] = {"linestyle": LINE_STYLES[split], "color": colour, "label": f"{name} ({split})"}
-            axes.plot(curve["samples_evaluated"], curve[column], **style)
-    ends = ours.groupby(["reading", "split"])["bound"].last()
-    lowest = min(paper["value"].min() - 10, ends.min()) if len(paper) else ours["bound"].min()
-    axes.set_xlim(*ours["samples_evaluated"].agg(["min", "max"]))
-    axes.set_ylim(max(lowest, ours["bound"].min()) - 5, ours["bound"].max() + 5)
-    axes.grid(alpha=0.25, linewidth=0.5)
-
-
-def verdict(compared: Mapping[int, pd.DataFrame], judged: Mapping[int, pd.DataFrame]) -> Figure:
-    """Ours minus the paper's [nats] where the verdict compares, a row per curve; the colour is in tolerances.
-
-    Per figure, `compared` has the table of `verdict.compare_with_paper` and `judged` that of `verdict.judge`. The value
-    that is judged is bold.
-    """
-    heights = [len(table) // 2 for table in judged.values()]
-    figure, grid = plt.subplots(len(judged), 2, figsize=(12, 0.34 * sum(heights) + 2), squeeze=False,
-                                height_ratios=heights, layout="constrained")  # fmt: skip
-    for row, (number, table) in zip(grid, judged.items(), strict=True):
-        for axes, split in zip(row, LINE_STYLES, strict=True):
-            curves = table[table["split"] == split].reset_index(drop=True)
-            keys = [key for key in curves.columns[:4] if key != "split"]
-            points = compared[number].merge(curves[[*keys, "split"]].reset_index(), on=[*keys, "split"])
-            _differences(axes, points, curves, keys, sorted(compared[number]["samples_evaluated"].unique()))
-            axes.set_title(f"figure {number}, {split}")
-        row[1].set_yticks([])
-    return figure
-
-
-def _differences(axes: Axes, points: pd.DataFrame, curves: pd.DataFrame, keys: list[str], columns: list[int]) -> None:
-    """One heat map: a row per curve, a column per evaluation point, the verdict at the end of the row."""
-    shape = {"index": range(len(curves)), "columns": columns}
-    points = points.assign(in_tolerances=points["difference"] / points["tolerance"])
-    values, colours = (
-        points.pivot(index="index", columns="samples_evaluated", values=name).reindex(**shape).to_numpy()
-        for name in ("difference", "in_tolerances")
-    )
-    axes.imshow(colours, cmap="RdBu", vmin=-3, vmax=3, aspect="auto")
-    for (i, j), value in np.ndenumerate(values):
-        is_judged = columns[j] == curves.loc[i, "samples_evaluated"]
-        style: dict[str, Any] = {
-            "ha": "center",
-            "va": "center",
-            "fontsize": "small",
-            "fontweight": "bold" if is_judged else "normal",
-        }
-        style["color"] = "white" if abs(colours[i, j]) > 2 else "black"
-        axes.text(j, i, "" if np.isnan(value) else f"{value:+.1f}", **style)
-    for i, found in enumerate(curves["verdict"]):
-        axes.text(len(columns) - 0.4, i, found, va="center", fontsize="small", color=CLASS_COLOURS[found])
-    titles = [
-        f"{names.panel(dataset, keys[1], size)}, {names.ALGORITHMS[algorithm]}"
-        for dataset, size, algorithm in curves[keys].itertuples(index=False)
-    ]
-    axes.set_yticks(range(len(curves)), titles, fontsize="small")
-    axes.set_xticks(range(len(columns)), map(names.scientific, columns))

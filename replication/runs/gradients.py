@@ -12,7 +12,7 @@ from replication.config import RunConfig
 from replication.model.estimators import ESTIMATORS
 from replication.model.networks import Params
 from replication.progress import bar
-from replication.runs import training
+from replication.runs import tables, training
 from replication.runs.checkpoints import Run
 
 NETWORKS = Params._fields
@@ -43,6 +43,14 @@ def variances(config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[in
                     }
                     rows += _rows(found, point, estimator, m, n_samples)
     return pd.DataFrame(rows)
+
+
+def recorded(
+    config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[int, int]], n_pairs: int, profile: str
+) -> pd.DataFrame:
+    """The table of `variances` of a profile, computed where it is missing."""
+    of = {"config": config.run_id, "marks": points, "sizes": sizes, "n_pairs": n_pairs}
+    return tables.load_or_compute("gradient_variance", of, lambda: variances(config, points, sizes, n_pairs), profile)
 
 
 def ratios(table: pd.DataFrame, to: str = "sgvb_b", column: str = "variance") -> pd.DataFrame:

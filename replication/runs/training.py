@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -101,14 +102,14 @@ class Engine:
         Raises DivergedError, naming the column, where a value is not finite.
         """
         samples = {"samples_evaluated": run.step * self.config.samples_per_step}
-        rows = []
+        rows: list[dict[str, Any]] = []
         if evaluation.trains_on_its_bound(self.config) and run.step:
             rows.append({**samples, "split": "train", **running_mean.bound(run.sums, self.config.samples_per_step)})
         try:
             for split, x in self.x_eval.items():
                 seed_pair = draws.stream(self.seed, run.state.step, "evaluation", split)
-                row = evaluation.evaluate(self.config, run.state.params, x, seed_pair)
-                rows.append({**samples, "split": split, **row})
+                found = evaluation.evaluate(self.config, run.state.params, x, seed_pair)
+                rows.append({**samples, "split": split, **found})
         except EstimatorError as error:
             raise self._diverged(run, f"log p(x) has no estimate at step {run.step}: {error}", run.step) from error
         for row in rows:

@@ -1,0 +1,146 @@
+"""The answer at the head of each notebook: two or three sentences whose numbers are computed from records."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from replication.paper import appendix_f, claims, names, verdict
+from replication.runs.records import Record, curves, last_rows
+
+
+def estimators(ratios: pd.DataFrame, runs: list[Record], by_size: list[Record]) -> str:
+    """Notebook 1: how much more the other gradients vary, and what that does to training.
+
+    `ratios` is the table of `gradients.ratios`; `runs` have one estimator each, `by_size` the minibatches and samples.
+    """
+    both = ratios.query("network == 'encoder' and batch_size == 100 and n_mc_samples == 2")
+    at = both["samples_evaluated"].max()
+    ratio = both[both["samples_evaluated"] == at].set_index("estimator")["ratio"]
+    bound = _last_on_test(runs, "estimator")
+    sizes = _last_on_test(by_size, "batch_size", "n_mc_samples").xs(1, level="n_mc_samples")
+    few, many = sizes.index.min(), 100
+    return "\n".join([
+        f"After {at:,} training samples the score function's gradient varies {ratio['score_function']:,.0f} times as "
+        f"much as that of SGVB B; with a baseline, {ratio['score_function_baseline']:.0f} times "
+        "(encoder, M = 100, L = 2).",
+        f"The bound on test then ends at {bound['sgvb_b']:.1f} nats with SGVB B, at {bound['score_function']:.1f} with "
+        f"the score function, and at {bound['score_function_baseline']:.1f} with its baseline, which takes 2 samples "
+        "of z.",
+        f"At equal training samples a minibatch of {few} ends {_signed(sizes[few] - sizes[many])} nats from the "
+        f"paper's M = {many}.",
+    ])  # fmt: skip
+
+
+def lower_bound(runs: list[Record]) -> str:
+    """Notebook 2: whether AEVB is ahead of wake-sleep, by how much, and how many curves are the paper's."""
+    table = verdict.compare_with_paper(curves(runs))
+    above = claims.above(table)
+    lines = [f"AEVB is above wake-sleep at every evaluation point in {_holds(above)} curves."]
+    for dataset, cases in _by_dataset(claims.samples_needed(table)):
+        limits = cases["is_at_least"].map(lambda sources: "ours" in sources)
+        at_least = "at least " if limits.all() else ""
+        lines.append(
+            f"On {dataset} wake-sleep takes {at_least}{cases['ours'].min():.1f} to {cases['ours'].max():.1f} times the "
+            f"samples of AEVB to its last bound (the paper: {cases['paper'].min():.1f} to {cases['paper'].max():.1f})."
+        )
+    return "\n".join([*lines, _within(table, 2)])
+
+
+def marginal_likelihood(runs: list[Record]) -> str:
+    """Notebook 3: which algorithm explains the data best, and where we are furthest from the paper."""
+    table = verdict.compare_with_paper(curves(runs), 3)
+    lines = []
+    for n_train, of in table[table["split"] == "test"].groupby("n_train"):
+        end = of.groupby("algorithm")["samples_evaluated"].max().min()
+        at_end = of[of["samples_evaluated"] == end].sort_values("ours", ascending=False)
+        order = ", ".join(
+            f"{names.ALGORITHMS[a]} {v:.0f}" for a, v in zip(at_end["algorithm"], at_end["ours"], strict=True)
+        )
+        lines.append(f"N = {n_train}: log p(x) on test after {names.scientific(end)} samples: {order} nats.")
+    misses = verdict.judge(table, 3).dropna(subset=["difference"])
+    worst = misses.loc[misses["difference"].abs().idxmax()] if len(misses) else None
+    if worst is not None:
+        lines.append(
+            f"Our largest miss: {names.ALGORITHMS[worst['algorithm']]}, N = {worst['n_train']}, {worst['split']}, "
+            f"{_signed(worst['difference'])} nats from the paper's curve."
+        )
+    return "\n".join([*lines, _within(table, 3)])
+
+
+def manifolds(runs: list[Record]) -> str:
+    """Notebook 4: what two latent variables say of an image."""
+    return "\n".join(
+        f"{names.DATASETS[run.config.dataset]}: two latent variables reach a bound of "
+        f"{_on_test(run)['bound']:.0f} nats on test after {run.samples_evaluated:,} samples; "
+        f"they tell {_on_test(run)['kl']:.1f} nats of each image."
+        for run in runs
+    )
+
+
+def superfluous(runs: list[Record], units: pd.DataFrame) -> str:
+    """Notebook 5: how many latent variables are used, and whether more of them widen the gap between train and test.
+
+    `runs` are AEVB's, `units` the table of `claims.active_units`.
+    """
+    n_latent, most = units.index.max(), units.loc[units.index.max()]
+    lines = [f"Of {n_latent} latent variables the model uses {most['active']:.0f} (KL above {claims.ACTIVE} nats)."]
+    table = claims.gap(verdict.compare_with_paper(curves(runs)))
+    for dataset, cases in _by_dataset(table):
+        known = cases[cases["holds_in_paper"].notna()]
+        lines.append(
+            f"On {dataset} the gap between train and test is no wider with more of them in {_holds(cases)} cases "
+            "of ours" + (f" and {_holds(known, 'holds_in_paper')} of the paper's own curves." if len(known) else ".")
+        )
+    return "\n".join(lines)
+
+
+def full_vb(runs: list[Record]) -> str:
+    """Notebook 6: what a posterior over the weights buys and costs."""
+    every = curves(runs)
+    table = appendix_f.against_map(last_rows(every))
+    test = table["test", "full VB"] - table["test", "MAP"]
+    gap = table["gap", "full VB"] / table["gap", "MAP"]
+    seconds = every.groupby(["algorithm", "n_latent", "n_train"])["seconds"].max()
+    times = (seconds["full_vb"] / seconds["aevb"]).median()
+    (few_z, few_n), (best_z, best_n) = gap.idxmin(), test.idxmax()
+    return (
+        f"It buys a narrower gap between train and test: at best {gap.min():.0%} of MAP's (Nz = {few_z}, N = {few_n})."
+        "\n"
+        f"On test it is better in {(test > 0).sum()} of {len(test)} pairs of runs, by up to {test.max():.1f} nats "
+        f"(Nz = {best_z}, N = {best_n}), and worse by up to {-test.min():.1f} elsewhere.\n"
+        f"It costs {times:.1f} times the seconds (median)."
+    )
+
+
+def _within(table: pd.DataFrame, figure: int) -> str:
+    judged = verdict.judge(table, figure)
+    counts = verdict.counts([judged])
+    return (
+        f"Of the paper's {counts['curves']} curves of this figure {counts['within']} are within the tolerance at the "
+        f"right edge, {counts['above']} above, {counts['below']} below, {counts['not run']} not run."
+    )
+
+
+def _by_dataset(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
+    return table.groupby(table["panel"].str.partition(",")[0], sort=False)
+
+
+def _holds(table: pd.DataFrame, column: str = "holds") -> str:
+    known = table[column].dropna().astype(bool)
+    return f"{known.sum()} of {len(known)}"
+
+
+def _last_on_test(runs: list[Record], *by: str) -> pd.Series:
+    """The last bound on test per value of `by` [nats]."""
+    table = curves(runs, *by)
+    on_test = table[table["split"] == "test"].sort_values("samples_evaluated")
+    return on_test.groupby(list(by))["bound"].last()
+
+
+def _on_test(run: Record) -> pd.Series:
+    return run.curve[run.curve["split"] == "test"].iloc[-1]
+
+
+def _signed(nats: float) -> str:
+    return "0.0" if np.isclose(nats, 0, atol=0.05) else f"{nats:+.1f}"

@@ -1,0 +1,203 @@
+"""What each choice does: the runs that were tried, how far each is from the paper's early curves, and what is chosen.
+
+Fit early, judge late: the distance is taken up to FIT_UNTIL samples, and the verdict judges beyond. A choice is the
+same for all panels of a dataset and algorithm.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import pandas as pd
+
+from replication.config import RunConfig
+from replication.paper import names, reference, verdict
+from replication.paper.experiments import Settings, bounds, figure2, figure3
+from replication.paper.readings import AUTHORS_WAKE_SLEEP, Reading
+from replication.runs.records import TRAIN_EVALUATED, Record, curves, existing
+
+LEARNING_RATES = (0.01, 0.02, 0.1)  # the paper's three
+FIT_FROM, FIT_UNTIL = 500_000, {2: 3_000_000, 3: 5_000_000}
+FIRST_ITERATIONS = {2: 200_000, 3: 250_000}  # samples: "in the first few iterations", per figure
+SEEDS = (0, 1, 2)
+AS_CLOSE = 0.05  # tolerances: candidates that are no further apart count as equal, and the first one is chosen
+NO_READING = Reading("", "", {})
+
+STARTS = ({"initialisation": "paper_variance"}, {"initialisation": "fan_in"})
+PARTS = tuple({name: value} for name, value in AUTHORS_WAKE_SLEEP.items())
+SLOW_DECODER = {**AUTHORS_WAKE_SLEEP, "decoder_log_var_factor": 0.1}
+# What was tried beside the learning rates, in order of preference; {} is what the paper's words say.
+CANDIDATES: dict[tuple[str, str, str], Sequence[Mapping[str, Any]]] = {
+    ("figure2", "mnist", "aevb"): ({}, *STARTS, {"targets": "binarised"}),
+    ("figure2", "mnist", "wake_sleep"): ({}, AUTHORS_WAKE_SLEEP, *PARTS, *STARTS, {"dreams": "mean"}),
+    ("figure2", "frey_face", "aevb"): (
+        *({"batch_size": m} for m in (100, 200, 313, 500)),
+        *STARTS,
+        {"pixel_variance": "shared"},
+    ),
+    ("figure2", "frey_face", "wake_sleep"): tuple(
+        {"batch_size": m, **changes}
+        for m in (100, 313)
+        for changes in ({}, AUTHORS_WAKE_SLEEP, SLOW_DECODER, *PARTS, *STARTS)
+    ),
+    ("figure3", "mnist", "aevb"): ({}, {"batch_size": 500}, {"warm_up_steps": 100}, {"initialisation": "fan_in"}),
+    ("figure3", "mnist", "wake_sleep"): ({}, AUTHORS_WAKE_SLEEP, {"initialisation": "fan_in"}),
+    ("figure3", "mnist", "mcem"): ({}, {"initialisation": "fan_in"}),
+}
+VARIED = ("learning_rate", *dict.fromkeys(name for of in CANDIDATES.values() for each in of for name in each))
+
+
+def candidates(settings: Settings, figure: int) -> list[RunConfig]:
+    """Every run that could be tried for a figure, up to FIT_UNTIL, in order of preference, with all seeds."""
+    plain = settings._replace(reading=NO_READING)
+    runs = {2: figure2, 3: figure3}[figure](plain)
+    return [
+        run.replace(**{**changes, "learning_rate": rate, "seed": seed, "samples_total": FIT_UNTIL[figure]})
+        for run in runs
+        for changes, rate, seed in product(
+            CANDIDATES.get((f"figure{figure}", run.dataset, run.algorithm), ()), LEARNING_RATES, SEEDS
+        )
+    ]
+
+
+def tried(records: Iterable[Record], figure: int) -> pd.DataFrame:
+    """How far each candidate is from the paper's curves between FIT_FROM and FIT_UNTIL, in tolerances of the verdict.
+
+    `distance` is the mean over panels of the mean absolute difference, `above` the same with its sign; on test for
+    figure 2, on both splits for figure 3. `panels` counts the curves, `is_complete` says that every one that the paper
+    draws early is there to FIT_UNTIL: only such a candidate can be chosen.
+    """
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        config = record.config
+        choice = tuple((name, getattr(config, name)) for name in VARIED)
+        if config.algorithm == "mcem":  # its batch is the training set, which is no choice
+            choice = tuple((name, 100 if name == "batch_size" else value) for name, value in choice)
+        groups.setdefault((config.dataset, config.algorithm, choice), []).append(record)
+    drawn = _early_curves(figure)
+    rows = []
+    for (dataset, algorithm, choice), runs in groups.items():
+        panels = _panels(runs, figure)
+        if panels.empty:
+            continue
+        setting = dict(choice)
+        words = names.choice({name: setting[name] for name in VARIED if name != "learning_rate"})
+        reached = panels[panels["until"] >= FIT_UNTIL[figure]]
+        rows.append({
+            "dataset": dataset, "algorithm": algorithm, "choice": words, "learning_rate": setting["learning_rate"],
+            "distance": panels["distance"].mean(), "above": panels["above"].mean(),
+            "until": panels["until"].min(), "panels": len(panels), "seeds": panels["n_seeds"].max(),
+            "is_complete": len(reached) == drawn[dataset, algorithm], "settings": setting,
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table.assign(is_chosen=table.index.isin(chosen(table).index))
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """The table of `tried` for reading, the closest first, a block per dataset and algorithm."""
+    blocks = []
+    for (dataset, algorithm), of in table.groupby(["dataset", "algorithm"], sort=False):
+        shown = of.sort_values("distance").drop(columns=["dataset", "algorithm", "settings"])
+        shown = shown.assign(**{name: shown[name].map("{:.3g}".format) for name in ("distance", "above")})
+        shown["until"] = shown["until"].map(names.scientific)
+        blocks.append(f"{names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}\n{shown.to_string(index=False)}")
+    return "\n\n".join(blocks)
+
+
+def in_words(table: pd.DataFrame, figure: int) -> str:
+    """What is chosen of a figure's candidates and how close it is, a line per dataset and algorithm."""
+    return "\n".join(
+        f"Figure {figure}, {names.DATASETS[row['dataset']]}, {names.ALGORITHMS[row['algorithm']]}: {row['choice']}, "
+        f"learning rate {row['learning_rate']:g}, {row['distance']:.2f} tolerances from the paper's early curves."
+        for _, row in table[table["is_chosen"]].iterrows()
+    )
+
+
+def _panels(runs: list[Record], figure: int) -> pd.DataFrame:
+    """Per curve of the paper that is drawn early: distance and signed distance [tolerances], how far, seeds."""
+    keys, _ = verdict.PANELS[figure]
+    table = verdict.compare_with_paper(curves(runs), figure)
+    at_limit = table["samples_evaluated"] < FIT_UNTIL[figure] + max(run.config.samples_per_step for run in runs)
+    table = table[at_limit & (table["samples_evaluated"] >= FIT_FROM)].dropna(subset=["difference"])
+    if figure == 2:
+        table = table[table["split"] == "test"]
+    relative = table["difference"] / table["tolerance"]
+    grouped = table.assign(distance=relative.abs(), above=relative).groupby(keys)
+    return grouped.agg(
+        distance=("distance", "mean"),
+        above=("above", "mean"),
+        until=("samples_evaluated", "max"),
+        n_seeds=("n_seeds", "max"),
+    ).reset_index()
+
+
+def _early_curves(figure: int) -> dict[tuple[str, str], int]:
+    """How many of the paper's curves of a dataset and algorithm are drawn at FIT_UNTIL."""
+    keys, _ = verdict.PANELS[figure]
+    paper = reference.load(figure)
+    if figure == 2:
+        paper = paper[paper["split"] == "test"]
+    begins = paper.groupby(keys)["samples_evaluated"].min().reset_index()
+    early = begins[begins["samples_evaluated"] <= FIT_UNTIL[figure]]
+    return early.groupby(["dataset", "algorithm"]).size().to_dict()
+
+
+def chosen(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the complete candidates the closest, per dataset and algorithm; the first of those that are AS_CLOSE to it.
+
+    The minibatch of a dataset is chosen on AEVB's curves, and wake-sleep's have the same.
+    """
+    rows: list[pd.Series] = []
+    batch_size: dict[str, int] = {}
+    for (dataset, algorithm), of in table[table["is_complete"]].groupby(["dataset", "algorithm"], sort=False):
+        if algorithm == "wake_sleep" and dataset in batch_size:
+            of = of[[settings["batch_size"] == batch_size[dataset] for settings in of["settings"]]]
+        if of.empty:
+            continue
+        row = of[of["distance"] <= of["distance"].min() + AS_CLOSE].iloc[0]
+        if algorithm == "aevb":
+            batch_size[dataset] = row["settings"]["batch_size"]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def learning_rates(settings: Settings, figure: int = 2) -> list[RunConfig]:
+    """The first iterations of every run of a figure (figure 4's with those of 2) with each learning rate."""
+    runs = figure3(settings) if figure == 3 else bounds(settings)
+    return [
+        run.replace(learning_rate=rate, samples_total=FIRST_ITERATIONS[figure])
+        for run in runs
+        for rate in LEARNING_RATES
+    ]
+
+
+def chosen_learning_rates(records: list[Record], by: Sequence[str]) -> pd.DataFrame:
+    """Per run: its curve on train [nats] after the first iterations with each learning rate, and the one to choose.
+
+    The paper chose by "performance on the training set in the first few iterations". Here: the largest learning
+    rate whose value is not below the best by more than the best's standard error. `by`: the settings that tell runs
+    apart.
+    """
+    rows = []
+    for record in records:
+        on_train = record.curve[record.curve["split"].isin(("train", TRAIN_EVALUATED))].iloc[-1]
+        metric = record.config.metric
+        run = [getattr(record.config, name) for name in by]
+        rows.append([*run, record.config.learning_rate, on_train[metric], on_train[f"{metric}_se"]])
+    table = pd.DataFrame(rows, columns=[*by, "learning_rate", "value", "se"])
+    wide = table.pivot(index=list(by), columns="learning_rate", values="value")
+    best = table.loc[table.groupby(list(by))["value"].idxmax()].set_index(list(by))
+    is_as_good = wide.ge(best["value"] - best["se"], axis=0)
+    return wide.assign(se=best["se"], chosen=is_as_good.apply(lambda row: row.index[row].max(), axis=1))
+
+
+def seeds(settings: Settings) -> list[RunConfig]:
+    """One panel of figure 2 for each dataset, both algorithms, with the other seeds."""
+    panels = {"mnist": 20, "frey_face": 10}
+    runs = [run for run in figure2(settings) if panels.get(run.dataset) == run.n_latent]
+    return [run.replace(seed=seed) for run in runs for seed in SEEDS if seed != settings.seed]
+
+
+def recorded(settings: Settings, figure: int) -> list[Record]:
+    """The records of `candidates` that are there."""
+    return existing(candidates(settings, figure), "paper")

@@ -1,0 +1,154 @@
+"""A referee's recount with numpy alone: nothing of the package is used, only what is stored.
+
+`python tests/independent.py` prints, for each reading, how many of the paper's 48 curves are within, above, below and
+not run at the right edge and within all along, from curve.csv; and the bounds on test of three models, from their
+shipped weights and the images themselves.
+"""
+
+import csv
+import gzip
+import json
+import os
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+TOLERANCES = {(2, "mnist"): 2.0, (3, "mnist"): 2.5, (2, "frey_face"): 0.05 * (1487.20 - 320.85)}
+PLAIN = {"learning_rate": 0.01, "batch_size": 100, "initialisation": "paper_sd", "log_var_factor": 1.0,
+         "warm_up_steps": 0, "decoder_log_var_factor": 1.0, "dreams": "sampled", "pixel_variance": "per_pixel",
+         "targets": "grey", "estimator": "sgvb_b", "n_mc_samples": 1, "weight_prior": 1.0}  # fmt: skip
+AUTHORS = {"learning_rate": 0.02, "log_var_factor": 0.1, "warm_up_steps": 100}
+# What each reading sets, written down a second time.
+CLOSEST = {
+    (2, "mnist", "aevb"): {"learning_rate": 0.02},
+    (2, "mnist", "wake_sleep"): AUTHORS,
+    (2, "frey_face", "aevb"): {"learning_rate": 0.02, "batch_size": 313},
+    (2, "frey_face", "wake_sleep"): {"learning_rate": 0.02, "batch_size": 313},
+    (3, "mnist", "aevb"): {"learning_rate": 0.02, "initialisation": "fan_in"},
+    (3, "mnist", "wake_sleep"): {"learning_rate": 0.02},
+    (3, "mnist", "mcem"): {"learning_rate": 0.02, "initialisation": "fan_in"},
+}
+TEXT = {
+    **{(2, "mnist", "aevb", n): {"learning_rate": 0.02} for n in (3, 5, 10, 20)},
+    (2, "mnist", "aevb", 200): {},
+    (2, "mnist", "wake_sleep"): {},
+    (2, "frey_face", "aevb"): {},
+    (2, "frey_face", "wake_sleep"): {"learning_rate": 0.02},
+    (3, "mnist", "aevb"): {"learning_rate": 0.1},
+    (3, "mnist", "wake_sleep", 1000): {"learning_rate": 0.1},
+    (3, "mnist", "wake_sleep", 50_000): {"learning_rate": 0.02},
+    (3, "mnist", "mcem"): {"learning_rate": 0.1},
+}
+SIZE, COLUMN, N_HIDDEN = {2: "n_latent", 3: "n_train"}, {2: "bound", 3: "log_px"}, {"mnist": 500, "frey_face": 200}
+SEEDS = {("mnist", 20): (0, 1, 2), ("frey_face", 10): (0, 1, 2)}
+MODELS = (("mnist", 5), ("mnist", 20), ("frey_face", 10))  # AEVB of `closest`
+N_DRAWS = 4
+
+
+def main() -> None:
+    """Print everything as JSON."""
+    runs = [json.loads(file.read_text()) | {"folder": file.parent} for file in (DATA / "runs").glob("*/config.json")]
+    counts = {name: count(reading, runs) for name, reading in (("closest", CLOSEST), ("text", TEXT))}
+    print(json.dumps({"counts": counts, "bounds": [bound(*model, runs) for model in MODELS if images(model[0])]}))
+
+
+def count(reading: dict, runs: list[dict]) -> dict[str, int]:
+    """The verdict's counts under a reading."""
+    paper = defaultdict(list)
+    for row in csv.DictReader((DATA / "paper" / "curves.csv").open()):
+        figure = int(row["figure"])
+        curve = (figure, row["dataset"], int(float(row[SIZE[figure]])), row["algorithm"], row["split"])
+        paper[curve].append((float(row["samples_evaluated"]), float(row["value"])))
+    counts = Counter({"within": 0, "above": 0, "below": 0, "not run": 0, "within_along": 0})
+    for (figure, dataset, size, algorithm, split), vertices in paper.items():
+        x, y = np.array(sorted(vertices)).T
+        scale = np.log10 if figure == 2 else np.asarray
+        ours = values(reading, runs, figure, dataset, size, algorithm, split)
+        common = [at for at in sorted(ours) if x[0] <= at <= x[-1]]
+        if not common:
+            counts["not run"] += 1
+            continue
+        difference = {at: np.mean(ours[at]) - np.interp(scale(at), scale(x), y) for at in common}
+        tolerance, last = TOLERANCES[figure, dataset], difference[common[-1]]
+        counts["within" if abs(last) <= tolerance else "above" if last > 0 else "below"] += 1
+        along = [abs(value) <= tolerance for at, value in difference.items() if at >= 1e6]
+        counts["within_along"] += bool(along) and all(along)
+    return dict(counts)
+
+
+def values(reading: dict, runs: list[dict], figure: int, dataset: str, size: int, algorithm: str, split: str) -> dict:
+    """Our values by samples, of all seeds."""
+    of_run = reading.get((figure, dataset, algorithm, size), reading.get((figure, dataset, algorithm)))
+    wanted = {**PLAIN, **of_run, "dataset": dataset, "algorithm": algorithm, SIZE[figure]: size}
+    if figure == 2:
+        wanted |= {"n_hidden": N_HIDDEN[dataset], "metric": "bound", "n_train": {"mnist": 50_000}.get(dataset, 1565)}
+    else:
+        wanted |= {"n_hidden": 100, "metric": "log_px", "n_latent": 3}
+        wanted |= {"batch_size": size} if algorithm == "mcem" else {}
+    found = defaultdict(list)
+    for run in runs:
+        config = {**PLAIN, **run["config"]}
+        seeds = SEEDS.get((dataset, size), (0,)) if figure == 2 else (0,)
+        if config["seed"] in seeds and all(config[name] == value for name, value in wanted.items()):
+            for row in csv.DictReader((run["folder"] / "curve.csv").open()):
+                if row["split"] == split:
+                    found[float(row["samples_evaluated"])].append(float(row[COLUMN[figure]]))
+    return found
+
+
+def bound(dataset: str, n_latent: int, runs: list[dict]) -> dict:
+    """The bound on test of a shipped model, over N_DRAWS draws of eps, and what its record says."""
+    wanted = {**PLAIN, **CLOSEST[2, dataset, "aevb"], "dataset": dataset, "algorithm": "aevb", "n_latent": n_latent}
+    wanted |= {"n_hidden": N_HIDDEN[dataset], "seed": 0}
+    (run,) = [r for r in runs if all({**PLAIN, **r["config"]}[name] == value for name, value in wanted.items())]
+    w = {name: value.astype(np.float64) for name, value in np.load(run["folder"] / "weights.npz").items()
+         if name != "run_id"}  # fmt: skip
+    x, rng = images(dataset)[0], np.random.default_rng(0)
+    h = np.tanh(x @ w["encoder.hidden.w"] + w["encoder.hidden.b"])
+    mean = h @ w["encoder.mean.w"] + w["encoder.mean.b"]
+    log_var = h @ w["encoder.log_var.w"] + w["encoder.log_var.b"]
+    kl = 0.5 * (mean**2 + np.exp(log_var) - 1 - log_var).sum(axis=1)
+    elbo = []
+    for _ in range(N_DRAWS):
+        z = mean + np.exp(log_var / 2) * rng.normal(size=mean.shape)
+        h = np.tanh(z @ w["decoder.hidden.w"] + w["decoder.hidden.b"])
+        elbo.append(log_px_given_z(w, h, x).sum(axis=1) - kl)
+    recorded = [row for row in csv.DictReader((run["folder"] / "curve.csv").open()) if row["split"] == "test"][-1]
+    sd = np.sqrt(np.var(elbo, axis=0, ddof=1).mean() / len(x))  # of a mean over the test set with one draw of eps
+    return {"dataset": dataset, "n_latent": n_latent, "bound": float(np.mean(elbo)), "sd": float(sd),
+            "recorded": float(recorded["bound"])}  # fmt: skip
+
+
+def log_px_given_z(w: dict, h: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Bernoulli or Gaussian, per pixel."""
+    if "decoder.logits.w" in w:
+        logits = h @ w["decoder.logits.w"] + w["decoder.logits.b"]
+        return x * logits - np.logaddexp(0, logits)
+    mean = 1 / (1 + np.exp(-(h @ w["decoder.mean.w"] + w["decoder.mean.b"])))
+    log_var = h @ w["decoder.log_var.w"] + w["decoder.log_var.b"]
+    return -0.5 * (np.log(2 * np.pi) + log_var + (x - mean) ** 2 / np.exp(log_var))
+
+
+def images(dataset: str) -> list[np.ndarray]:
+    """The test images [N, D] in a list, or an empty one where the data are not on this machine."""
+    root = DATA.parent
+    folders = [DATA / dataset]
+    if named := os.environ.get("REPLICATION_DATA_DIR"):
+        folders += [root / named, root / named / dataset]
+    file = {"mnist": "t10k-images-idx3-ubyte.gz", "frey_face": "frey_rawface.mat"}[dataset]
+    found = next((folder / file for folder in folders if (folder / file).is_file()), None)
+    if found is None:
+        return []
+    if dataset == "mnist":
+        return [np.frombuffer(gzip.decompress(found.read_bytes()), np.uint8, offset=16).reshape(-1, 784) / 255]
+    from scipy.io import loadmat  # the one file format that numpy does not read
+
+    x = loadmat(found)["ff"].T / 256
+    return [x[np.random.default_rng(1312_6114).permutation(len(x))[1565:]]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
