@@ -1,7 +1,13 @@
-"""What datasets, algorithms and figures are called in text and pictures."""
+"""What datasets, algorithms, estimators and figures are called in text and pictures."""
 
 DATASETS = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits, not MNIST"}
 ALGORITHMS = {"aevb": "AEVB", "wake_sleep": "wake-sleep", "mcem": "Monte Carlo EM", "full_vb": "full VB"}
+ESTIMATORS = {
+    "sgvb_b": "SGVB B",
+    "sgvb_a": "SGVB A",
+    "score_function": "score function",
+    "score_function_baseline": "score function, control variate",
+}
 FIGURES = {2: "Figure 2: the lower bound [nats]", 3: "Figure 3: log p(x) [nats]"}
 SYMBOLS = {"n_latent": "Nz", "n_train": "N"}
 
