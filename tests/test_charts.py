@@ -9,14 +9,14 @@ import pytest
 
 matplotlib.use("agg")
 
-from replication.plots import charts
+from replication.plots import charts, palette
 
 RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
 def variance() -> pd.DataFrame:
-    rows = itertools.product((0, 1000), charts.ESTIMATORS, ((100, 1), (100, 2), (10, 1)), ("encoder", "decoder"))
+    rows = itertools.product((0, 1000), palette.ESTIMATORS, ((100, 1), (100, 2), (10, 1)), ("encoder", "decoder"))
     return pd.DataFrame([
         {"samples_evaluated": point, "estimator": name, "batch_size": m, "n_mc_samples": n, "network": network,
          "variance": RNG.uniform(1, 9), "variance_se": 0.1, "ratio": RNG.uniform(1, 9), "ratio_se": 0.1}
@@ -24,31 +24,51 @@ def variance() -> pd.DataFrame:
     ])  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def training() -> pd.DataFrame:
+    rows = itertools.product((1, 2), ("train", "test"), palette.ESTIMATORS, (20, 100), (1, 5))
+    return pd.DataFrame([
+        {"samples_evaluated": x, "seconds": x / 10, "split": split, "estimator": name, "batch_size": m,
+         "n_mc_samples": n, "bound": RNG.normal() - 500 * (name == "score_function")}
+        for x, split, name, m, n in rows
+    ])  # fmt: skip
+
+
 def test_variances_and_ratios_stand_in_their_panels(variance):
-    # Fails if a row shows another column, another network, or another stage of the training.
-    figure = charts.gradient_variance(variance, variance)
-    grid = np.array(figure.axes).reshape(4, 2)
-    rows = itertools.product(("n_mc_samples", "batch_size"), ("variance", "ratio"))
-    for axes_of_row, (by, value) in zip(grid, rows, strict=True):
-        for axes, point in zip(axes_of_row, (0, 1000), strict=True):
-            encoder = variance.query(f"samples_evaluated == {point} and network == 'encoder'").sort_values(by)
-            fixed = encoder["batch_size"] == 100 if by == "n_mc_samples" else encoder["n_mc_samples"] == 1
-            curves = dict(list(encoder[fixed].groupby("estimator")))
-            drawn = [tuple(bars.lines[0].get_ydata()) for bars in axes.containers]
-            assert drawn == [tuple(curves[name][value]) for name in charts.ESTIMATORS]
-    assert [axes.get_title() for axes in grid[0]] == ["at initialisation", "after 1,000 samples"]
+    # Fails if a panel shows another column, another network, another M or another stage of the training.
+    left, right = charts.gradient_variance(variance, variance).axes
+    encoder = variance.query("network == 'encoder' and batch_size == 100").sort_values("n_mc_samples")
+    for axes, column, rows in (
+        (left, "variance", encoder.query("samples_evaluated == 1000")),
+        (right, "ratio", encoder.query("n_mc_samples == 2")),
+    ):
+        drawn = [tuple(bars.lines[0].get_ydata()) for bars in axes.containers]
+        assert drawn == [tuple(rows.loc[rows["estimator"] == name, column]) for name in palette.ESTIMATORS]
+    assert left.get_title() == "after 1,000 training samples"
+    assert [label.get_text() for label in right.get_xticklabels()] == ["0", "1e3"]
 
 
-def test_compared_curves_are_those_on_test():
-    curves = pd.DataFrame(
-        [{"samples_evaluated": x, "seconds": x / 10, "split": split, "size": size, "bound": RNG.normal()}
-         for x, split, size in itertools.product((1, 2), ("train", "test"), ("a", "b"))]
-    )  # fmt: skip
-    left, right = charts.compared(curves, "size").axes
-    test = curves[curves["split"] == "test"]
-    for axes, x in ((left, "samples_evaluated"), (right, "seconds")):
-        for line, (_, curve) in zip(axes.lines, test.groupby("size"), strict=True):
+def test_no_estimator_flattens_the_others(training):
+    # Fails if the upper axis reaches down to the outlier, if a panel lacks a curve, or if the curves are on train.
+    one_size = training.query("batch_size == 100 and n_mc_samples == 1")
+    grid = charts.estimators(one_size).axes
+    test = one_size[one_size["split"] == "test"]
+    for axes, x in zip(grid, ("samples_evaluated", "seconds") * 2, strict=True):
+        for line, name in zip(axes.lines, palette.ESTIMATORS, strict=True):
+            curve = test[test["estimator"] == name]
             assert list(line.get_xdata()) == list(curve[x]) and list(line.get_ydata()) == list(curve["bound"])
+    assert grid[0].get_ylim()[0] > -10 and grid[2].get_ylim()[0] < -490
+    assert "below this axis: score function" in grid[0].get_title()
+
+
+def test_minibatch_sizes_differ_in_shade_and_samples_in_markers(training):
+    row = charts.minibatches(training[training["estimator"] == "sgvb_b"]).axes
+    test = training.query("estimator == 'sgvb_b' and split == 'test'")
+    for axes, x in zip(row, ("samples_evaluated", "seconds"), strict=True):
+        for line, (_, curve) in zip(axes.lines, test.groupby(["batch_size", "n_mc_samples"]), strict=True):
+            assert list(line.get_xdata()) == list(curve[x]) and list(line.get_ydata()) == list(curve["bound"])
+        looks = [(line.get_color(), line.get_markerfacecolor() == "white") for line in axes.lines]
+        assert looks[0][0] == looks[1][0] != looks[2][0] and [is_open for _, is_open in looks] == [False, True] * 2
 
 
 def test_full_vb_shows_both_predictive_bounds_and_map():

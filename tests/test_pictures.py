@@ -35,14 +35,18 @@ def test_panels_and_rows_carry_their_names(images):
     assert [axes.texts[0].get_text() for axes in figure.axes] == ["test image", "other"]
 
 
-def test_points_of_the_posterior_keep_their_colours(images):
+def test_points_of_the_posterior_are_drawn_as_their_labels(images):
+    # Fails if a class has another's marker, which readers who cannot tell ten colours apart need.
     u, labels = np.array([[0.1, 0.9], [0.5, 0.5], [0.2, 0.8]]), np.array([3, 7, 3])
     scatters = pictures.posterior(images[:4], (2, 3), "mnist", u, labels).axes[1].collections
     np.testing.assert_array_equal(scatters[0].get_offsets(), u[[0, 2]])
+    three, seven = (scatter.get_paths()[0].vertices for scatter in scatters)
+    assert three.shape != seven.shape
     assert len(pictures.posterior(images[:4], (2, 3), "frey_face", u, None).axes[1].collections) == 1
 
 
-def test_latent_use_is_a_line_per_model():
+def test_latent_use_is_a_line_per_model_of_the_most_used():
     use = pd.DataFrame({"n_latent": [2, 2, 3, 3, 3], "rank": [1, 2, 1, 2, 3], "kl": [3, 2, 4, 1, 0.0]})
-    lines = pictures.latent_use(use, 0.01).axes[0].lines
-    np.testing.assert_array_equal(lines[1].get_ydata(), [4, 1, 0])
+    axes = pictures.latent_use(use, 0.01).axes[0]
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), [4, 1, 0])
+    assert axes.get_xscale() == "linear" and axes.get_xlim() == (0.5, 30.5) and axes.get_ylim()[1] > 4

@@ -1,4 +1,4 @@
-"""What datasets, algorithms and figures are called in text and pictures."""
+"""What datasets, algorithms, estimators and figures are called in text and pictures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,12 @@ from replication.config import LEFT_OUT_OF_NAMES
 
 DATASETS = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits, not MNIST"}
 ALGORITHMS = {"aevb": "AEVB", "wake_sleep": "wake-sleep", "mcem": "Monte Carlo EM", "full_vb": "full VB"}
+ESTIMATORS = {
+    "sgvb_b": "SGVB B",
+    "sgvb_a": "SGVB A",
+    "score_function": "score function",
+    "score_function_baseline": "score function, control variate",
+}
 FIGURES = {2: "Figure 2: the lower bound [nats]", 3: "Figure 3: log p(x) [nats]"}
 SYMBOLS = {"n_latent": "Nz", "n_train": "N"}
 

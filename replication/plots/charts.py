@@ -1,83 +1,121 @@
 """What the paper argues in words, drawn: DataFrames in, matplotlib figures out; nothing is computed here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
+from replication.paper import names
+from replication.plots import palette
 from replication.plots.figures import LINE_STYLES
 
-BLUE, RED, ORANGE, GREEN = "#0b62a4", "#d1495b", "#e9a23b", "#2e8b57"
-ESTIMATORS = {
-    "sgvb_b": BLUE,
-    "sgvb_a": GREEN,
-    "score_function_baseline": ORANGE,
-    "score_function": RED,
-}
+BOUND = r"lower bound $\mathcal{L}$ on test [nats]"
 
 
 def gradient_variance(table: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
-    """Variance of the encoder's gradient, and its ratio to that of SGVB B, against L and against M.
+    """How much the encoder's gradient varies with L at the end, and over the training the ratio to SGVB B.
 
-    A column per stage of the training. The decoder's variance, the same for every estimator, is grey.
+    Left M = 100, right L = 2 as well, where every estimator exists. The decoder's variance, the same for every
+    estimator, is grey.
     """
-    points = sorted(table["samples_evaluated"].unique())
-    figure, grid = plt.subplots(
-        4, len(points), figsize=(3.6 * len(points), 10.4), sharey="row", squeeze=False, layout="constrained"
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.4, 4.2), layout="constrained")
+    end = table["samples_evaluated"].max()
+    at_end = table[(table["samples_evaluated"] == end) & (table["batch_size"] == 100)].sort_values("n_mc_samples")
+    _error_bars(left, at_end, "n_mc_samples", "variance")
+    decoder = at_end[(at_end["network"] == "decoder") & (at_end["estimator"] == "sgvb_b")]
+    left.plot(
+        decoder["n_mc_samples"], decoder["variance"], ":", color=palette.NEUTRAL, label="decoder, every estimator"
     )
-    rows = [(source, value, by) for by in ("n_mc_samples", "batch_size")
-            for source, value in ((table, "variance"), (ratios, "ratio"))]  # fmt: skip
-    for axes_of_row, (source, value, by) in zip(grid, rows, strict=True):
-        axes_of_row[0].set_ylabel({"variance": "variance (encoder)", "ratio": "ratio to SGVB B (encoder)"}[value])
-        for axes, samples in zip(axes_of_row, points, strict=True):
-            at_point = source[source["samples_evaluated"] == samples]
-            _error_bars(axes, at_point, value, by)
-            if value == "variance":
-                is_decoder = (at_point["network"] == "decoder") & (at_point["estimator"] == "sgvb_b")
-                line = _varied(at_point[is_decoder], by)
-                axes.plot(line[by], line[value], ":", color="0.5", label="decoder, every estimator")
-    for axes, samples in zip(grid[0], points, strict=True):
-        axes.set_title("at initialisation" if samples == 0 else f"after {samples:,} samples")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    return figure
+    left.set(xscale="log", xlabel="L, samples of z per datapoint", ylabel="variance of the gradient [nats²]")
+    left.set(title=f"after {end:,} training samples")
+    left.set_xticks(sizes := sorted(at_end["n_mc_samples"].unique()), sizes)
 
-
-def _error_bars(axes: Axes, table: pd.DataFrame, value: str, by: str) -> None:
-    """A line per estimator, for the encoder, against L at M = 100 or against M at L = 1."""
-    for name, colour in ESTIMATORS.items():
-        line = _varied(table[(table["estimator"] == name) & (table["network"] == "encoder")], by)
-        axes.errorbar(line[by], line[value], line[f"{value}_se"], fmt="o-", markersize=3, label=name, color=colour)
-    label = {"n_mc_samples": "L, samples per datapoint (M = 100)", "batch_size": "M, datapoints (L = 1)"}[by]
-    axes.set(xscale="log", yscale="log", xlabel=label)
-    axes.set_xticks(ticks := sorted(_varied(table, by)[by].unique()), ticks)
-    axes.minorticks_off()
-    axes.grid(alpha=0.25, linewidth=0.5)
-
-
-def _varied(table: pd.DataFrame, by: str) -> pd.DataFrame:
-    is_fixed = table["batch_size"] == 100 if by == "n_mc_samples" else table["n_mc_samples"] == 1
-    return table[is_fixed].sort_values(by)
-
-
-def compared(curves: pd.DataFrame, key: str, colours: Mapping[str, str] | None = None) -> Figure:
-    """Bound on test [nats] against training samples, a line per value of `key`; and against seconds of training."""
-    figure, row = plt.subplots(1, 2, figsize=(10.4, 3.8), sharey=True, layout="constrained")
-    names = list(dict.fromkeys(curves[key]))
-    palette = colours or dict(zip(names, plt.colormaps["viridis"](np.linspace(0, 0.9, len(names))), strict=True))
-    for name in names:
-        line = curves[(curves[key] == name) & (curves["split"] == "test")]
-        for axes, x in zip(row, ("samples_evaluated", "seconds"), strict=True):
-            axes.plot(line[x], line["bound"], "o-", markersize=3, color=palette[name], label=name)
-    for axes, label in zip(row, ("training samples evaluated", "seconds of training"), strict=True):
-        axes.set_xlabel(label)
+    comparable = ratios[(ratios["batch_size"] == 100) & (ratios["n_mc_samples"] == 2)]
+    stages = sorted(comparable["samples_evaluated"].unique())
+    _error_bars(right, comparable.replace({"samples_evaluated": {stage: i for i, stage in enumerate(stages)}}),
+                "samples_evaluated", "ratio")  # fmt: skip
+    right.set_xticks(range(len(stages)), ["0" if stage == 0 else names.scientific(stage) for stage in stages])
+    right.set(xlabel="training samples evaluated", ylabel="variance over that of SGVB B", title="L = 2", xmargin=0.1)
+    for axes in (left, right):
+        axes.set_yscale("log")
+        axes.minorticks_off()
         axes.grid(alpha=0.25, linewidth=0.5)
-    row[0].set(xscale="log", ylabel=r"lower bound $\mathcal{L}$ on test [nats]")
-    figure.legend(*row[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize="small")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     return figure
+
+
+def _error_bars(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """A line per estimator, for the encoder, with the standard errors of y."""
+    for name in palette.ESTIMATORS:
+        line = table[(table["estimator"] == name) & (table["network"] == "encoder")]
+        axes.errorbar(line[x], line[y], line[f"{y}_se"], **_of_estimator(name))
+
+
+def _of_estimator(name: str) -> dict[str, Any]:
+    return {
+        "color": palette.ESTIMATORS[name],
+        "marker": palette.MARKERS[name],
+        "markersize": 4,
+        "label": names.ESTIMATORS[name],
+    }
+
+
+def estimators(curves: pd.DataFrame) -> Figure:
+    """Bound on test [nats] against training samples and against seconds, a line per estimator.
+
+    The one that ends lowest would flatten the others: above, the axis is theirs; below, all of it.
+    """
+    figure, (above, below) = plt.subplots(
+        2, 2, figsize=(10.4, 5.6), sharex="col", sharey="row", height_ratios=(2, 1), layout="constrained"
+    )
+    test = curves[curves["split"] == "test"]
+    for name in palette.ESTIMATORS:
+        for row in (above, below):
+            _training(row, test[test["estimator"] == name], _of_estimator(name))
+    lowest = test.loc[test.groupby("estimator")["bound"].tail(1).idxmin(), "estimator"]
+    others = test.loc[test["estimator"] != lowest, "bound"]
+    above[0].set_ylim(others.min() - 3, others.max() + 3)
+    figure.supylabel(BOUND, fontsize="medium")
+    above[0].set_title(f"enlarged; below this axis: {names.ESTIMATORS[lowest]}")
+    below[0].set_title("all")
+    _name_axes(below)
+    figure.legend(*above[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def minibatches(curves: pd.DataFrame) -> Figure:
+    """Bound on test [nats] against training samples and against seconds, by minibatch size M and samples of z L.
+
+    A shade of AEVB's colour per M; open markers where L is the larger.
+    """
+    figure, row = plt.subplots(1, 2, figsize=(10.4, 4.2), sharey=True, layout="constrained")
+    test = curves[curves["split"] == "test"]
+    sizes = sorted(test["batch_size"].unique())
+    shades = dict(zip(sizes, palette.shades(palette.ALGORITHMS["aevb"], len(sizes)), strict=True))
+    for (m, n), curve in test.groupby(["batch_size", "n_mc_samples"]):
+        face = shades[m] if n == test["n_mc_samples"].min() else "white"
+        style = {"color": shades[m], "marker": "o", "markersize": 4, "markerfacecolor": face}
+        _training(row, curve, {**style, "label": f"M = {m}, L = {n}"})
+    row[0].set_ylabel(BOUND)
+    _name_axes(row)
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    return figure
+
+
+def _training(row: Sequence[Axes], curve: pd.DataFrame, style: Mapping[str, Any]) -> None:
+    """One run in both panels: against its training samples, against its seconds."""
+    for axes, x in zip(row, ("samples_evaluated", "seconds"), strict=True):
+        axes.plot(curve[x], curve["bound"], **style)
+        axes.grid(alpha=0.25, linewidth=0.5)
+
+
+def _name_axes(row: Sequence[Axes]) -> None:
+    row[0].set(xscale="log", xlabel="training samples evaluated")
+    row[1].set(xlabel="seconds of training")
 
 
 def full_vb(curves: pd.DataFrame) -> Figure:
@@ -86,10 +124,10 @@ def full_vb(curves: pd.DataFrame) -> Figure:
     figure, row = plt.subplots(
         1, len(n_latents), figsize=(4.6 * len(n_latents), 4.2), sharey=True, squeeze=False, layout="constrained"
     )
-    lines = (("aevb", "bound", "MAP", BLUE), ("full_vb", "bound_sampled", "full VB, weights sampled", RED),
-             ("full_vb", "bound_at_mean", "full VB, weights at the mean", ORANGE))  # fmt: skip
+    lines = (("aevb", "bound", "MAP", "o"), ("full_vb", "bound_sampled", "full VB, weights sampled", "s"),
+             ("full_vb", "bound_at_mean", "full VB, weights at the mean", "D"))  # fmt: skip
     for axes, n_latent in zip(row[0], n_latents, strict=True):
-        for algorithm, column, label, colour in lines:
+        for algorithm, column, label, marker in lines:
             for split, style in LINE_STYLES.items():
                 of = (curves["algorithm"] == algorithm) & (curves["split"] == split) & (curves["n_latent"] == n_latent)
                 line = curves[of].sort_values("n_train")
@@ -97,16 +135,18 @@ def full_vb(curves: pd.DataFrame) -> Figure:
                     line["n_train"],
                     line[column],
                     linestyle=style,
-                    color=colour,
-                    marker="o",
-                    markersize=3,
+                    color=palette.ALGORITHMS[algorithm],
+                    marker=marker,
+                    markersize=5,
+                    fillstyle="none" if column == "bound_at_mean" else "full",
                     label=f"{label} ({split})",
                 )
         axes.set(xscale="log", xlabel="training datapoints N", title=f"$N_z$ = {n_latent}")
         axes.grid(alpha=0.25, linewidth=0.5)
     row[0][0].set_ylabel(r"$E_q[\log p(x|z)] - KL(q(z|x)||p(z))$ [nats]")
+    handles, labels = row[0][0].get_legend_handles_labels()
     figure.legend(
-        *row[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize="small"
+        handles, labels, loc="outside lower center", ncols=3, handlelength=3.5, frameon=False, fontsize="small"
     )
     return figure
 

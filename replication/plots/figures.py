@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from replication.paper import names
+from replication.plots import palette
 
-COLOURS = {"aevb": ("#0b62a4", "0.35"), "wake_sleep": ("#d1495b", "0.6"), "mcem": ("#2e8b57", "0.75")}  # ours, paper's
 LINE_STYLES = {"train": (0, (4, 2)), "test": "-"}
 Y_LIMITS = {"mnist": (-150, -95), "frey_face": (0, 1600)}  # the paper's axes
-X_LIMITS = (1e5, 1e8)
-OURS, PAPER = (0, 1.6), (1, 0.8)  # which colour of an algorithm, which line width
+X_LIMITS = {"mnist": (1e5, 2.5e8), "frey_face": (1e5, 1e8)}  # as far as the paper's curves go
 Y_LIMITS_3, X_LIMITS_3 = (-160, -100), (0, 60)
 
 
@@ -39,9 +38,10 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
         ours = curves[curves["dataset"] == dataset]
         for axes, n_latent in zip(row, sorted(ours["n_latent"].unique()), strict=False):
             axes.set_visible(True)
-            _lines(axes, paper[(paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)], "value", PAPER)
-            _lines(axes, ours[ours["n_latent"] == n_latent], "bound", OURS)
-            axes.set(title=names.panel(dataset, "n_latent", n_latent), xscale="log", xlim=X_LIMITS)
+            _lines(axes, paper[(paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)], "value")
+            _lines(axes, ours[ours["n_latent"] == n_latent], "bound")
+            axes.set(title=names.panel(dataset, "n_latent", n_latent), xscale="log")
+            axes.set_xlim(*X_LIMITS.get(dataset, (None, None)))
             axes.set_ylim(*_y_limits(dataset, ours))
             axes.grid(alpha=0.25, linewidth=0.5)
             axes.set_xlabel("training samples evaluated")
@@ -58,8 +58,8 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
     for axes, n_train in zip(row[0], sizes, strict=True):
         reference = paper[(paper["dataset"] == dataset) & (paper["n_train"] == n_train)]
         ours = curves[curves["n_train"] == n_train]
-        for table, column, style in ((reference, "value", PAPER), (ours, "log_px", OURS)):
-            _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), column, style)
+        for table, column in ((reference, "value"), (ours, "log_px")):
+            _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), column)
         axes.set(title=names.panel(dataset, "n_train", n_train), xlim=X_LIMITS_3)
         axes.set_xlabel("training samples evaluated (millions)")
         axes.set_ylim(*(Y_LIMITS_3 if len(reference) else (None, None)))
@@ -68,19 +68,31 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
         if longest < 0.9 * X_LIMITS_3[1]:  # a short run fills its panel
             axes.set_xlim(0, longest)
     row[0][0].set_ylabel(r"estimated $\log p(x)$ [nats]")
-    _legend(figure, list(COLOURS), with_paper=(paper["dataset"] == dataset).any())
+    _legend(figure, ["aevb", "wake_sleep", "mcem"], with_paper=(paper["dataset"] == dataset).any())
     return figure
 
 
-def _lines(axes: Axes, curves: pd.DataFrame, column: str, style: tuple[int, float]) -> None:
-    keys = [key for key in ("algorithm", "split", "seed") if key in curves]
-    for (algorithm, split, *_), curve in curves.groupby(keys):
-        axes.plot(curve["samples_evaluated"], curve[column], **_line(algorithm, split, style))
+def _lines(axes: Axes, curves: pd.DataFrame, column: str) -> None:
+    """A line per algorithm and split: the paper's `value` thin and pale, ours over it.
+
+    Of several seeds the mean, in a band from the lowest to the highest that ends where the first of them does.
+    """
+    for (algorithm, split), curve in curves.groupby(["algorithm", "split"]):
+        line = _line(algorithm, split, is_papers=column == "value")
+        if "seed" in curve and curve["seed"].nunique() > 1:
+            everywhere = curve["samples_evaluated"] <= curve.groupby("seed")["samples_evaluated"].max().min()
+            band = curve[everywhere].groupby("samples_evaluated")[column].agg(["min", "max"])
+            axes.fill_between(band.index, band["min"], band["max"], color=line["color"], alpha=0.2, linewidth=0)
+            curve = curve.groupby("samples_evaluated", as_index=False)[column].mean()
+        axes.plot(curve["samples_evaluated"], curve[column], **line)
 
 
-def _line(algorithm: str, split: str, style: tuple[int, float]) -> dict[str, Any]:
-    colour, width = style
-    return {"color": COLOURS[algorithm][colour], "linestyle": LINE_STYLES[split], "linewidth": width}
+def _line(algorithm: str, split: str, is_papers: bool) -> dict[str, Any]:
+    colour, style = palette.ALGORITHMS[algorithm], LINE_STYLES[split]
+    if is_papers:
+        return {"color": palette.pale(colour), "linestyle": style, "linewidth": 0.9}
+    marker = "^" if algorithm == "mcem" else None  # its curves meet AEVB's
+    return {"color": colour, "linestyle": style, "linewidth": 1.6, "marker": marker, "markersize": 4, "markevery": 0.1}
 
 
 def _y_limits(dataset: str, ours: pd.DataFrame) -> tuple[float, float] | tuple[None, None]:
@@ -93,13 +105,13 @@ def _y_limits(dataset: str, ours: pd.DataFrame) -> tuple[float, float] | tuple[N
 
 
 def _legend(figure: Figure, algorithms: list[str], with_paper: bool) -> None:
-    handles = []
-    for source, style in (("", OURS), ("paper: ", PAPER))[: 1 + with_paper]:
-        for algorithm in algorithms:
-            for split in LINE_STYLES:
-                label = f"{source}{names.ALGORITHMS[algorithm]} ({split})"
-                handles.append(Line2D([], [], label=label, **_line(algorithm, split, style)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    """What a colour, a line style and a width mean, each once."""
+    handles = [Line2D([], [], label=names.ALGORITHMS[name], **_line(name, "test", False)) for name in algorithms]
+    for split, style in LINE_STYLES.items():
+        handles.append(Line2D([], [], label=split, color=palette.NEUTRAL, linestyle=style))
+    if with_paper:
+        handles.append(Line2D([], [], label="the paper's", color=palette.pale(palette.NEUTRAL), linewidth=0.9))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize="small")
 
 
 def save(figure: Figure, files: Iterable[Path]) -> None:

@@ -1,14 +1,19 @@
 """Arrays of images in, matplotlib figures out: manifolds, samples, reconstructions."""
 
+import itertools
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from replication.plots import palette
+
 INK = {"mnist": "gray_r", "digits": "gray_r", "frey_face": "gray"}  # digits dark on white, as in the paper
+MOST_USED = 30  # latent dimensions that a plot of their use shows
 
 
 def tile(images: np.ndarray, n_columns: int, image_shape: tuple[int, int]) -> np.ndarray:
@@ -68,31 +73,33 @@ def posterior(
 ) -> Figure:
     """The manifold, and beside it in the same coordinates where the data lie: points u [N, 2] on the unit square.
 
-    They are coloured by label where there are labels.
+    Each is drawn as its label, in the label's colour, where there are labels.
     """
     height, width = image_shape
     figure, (left, right) = plt.subplots(1, 2, figsize=(12.6, 6 * height / width), layout="constrained")
     show(left, images, round(len(images) ** 0.5), image_shape, dataset)
-    style = {"s": 5, "linewidths": 0, "rasterized": True}
+    style = {"linewidths": 0, "rasterized": True}
     if labels is None:
-        right.scatter(*u.T, color="0.3", **style)
+        right.scatter(*u.T, s=5, color=palette.NEUTRAL, **style)
     else:
-        for i, label in enumerate(np.unique(labels)):
-            right.scatter(*u[labels == label].T, color=f"C{i}", label=str(label), **style)
-        right.legend(markerscale=4, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        for label, colour in zip(np.unique(labels), color_sequences[palette.LABELS], strict=False):
+            right.scatter(*u[labels == label].T, s=16, color=colour, marker=rf"$\mathbf{{{label}}}$", **style)
     right.set(xlim=(0, 1), ylim=(0, 1), box_aspect=height / width, xticks=[], yticks=[])
     return figure
 
 
 def latent_use(use: pd.DataFrame, threshold: float) -> Figure:
-    """KL per latent dimension [nats], the most used first; a line per model."""
-    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-    colours = plt.colormaps["viridis"](np.linspace(0, 0.9, use["n_latent"].nunique()))
-    for colour, (n_latent, curve) in zip(colours, use.groupby("n_latent"), strict=True):
-        axes.plot(curve["rank"], curve["kl"], "o-", color=colour, markersize=3, label=f"$N_z$ = {n_latent}")
-    axes.axhline(threshold, color="0.6", linestyle=":", label=f"{threshold} nats")
-    axes.set(xscale="log", yscale="symlog", xlabel="latent dimension, by use", ylabel="KL [nats]", ylim=(0, None))
+    """KL per latent dimension [nats], the most used first, as far as MOST_USED; a line per model."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    colours = palette.shades(palette.ALGORITHMS["aevb"], use["n_latent"].nunique())
+    markers = itertools.cycle("osD^vP")
+    for colour, marker, (n_latent, curve) in zip(colours, markers, use.groupby("n_latent"), strict=False):
+        style = {"color": colour, "marker": marker, "markersize": 4}
+        axes.plot(curve["rank"], curve["kl"], label=f"$N_z$ = {n_latent}", **style)
+    axes.axhline(threshold, color=palette.NEUTRAL, linestyle=":", label=f"{threshold} nats")
+    axes.set(xlim=(0.5, MOST_USED + 0.5), xlabel=f"latent dimension, the {MOST_USED} most used", ylabel="KL [nats]")
     axes.set_yscale("symlog", linthresh=threshold)
+    axes.set_ylim(0, 2 * use["kl"].max())
     axes.legend(frameon=False, fontsize="small")
     axes.grid(alpha=0.25, linewidth=0.5)
     return figure
