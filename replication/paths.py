@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 PAPER_CURVES = DATA / "paper" / "curves.csv"
+FIRST_ITERATIONS = DATA / "tables" / "first_iterations.csv"
 
 
 def data_override() -> Path | None:

@@ -10,14 +10,6 @@ from replication.runs import records
 PAPER = experiments.settings("paper")
 
 
-def run_of(learning_rate: float, bound: float, n_latent: int = 3, **facts) -> records.Record:
-    config = RunConfig(
-        dataset="mnist", algorithm="aevb", n_latent=n_latent, n_hidden=5, samples_total=1, learning_rate=learning_rate
-    )
-    curve = pd.DataFrame([{"samples_evaluated": 2e5, "split": "train", "bound": bound, "bound_se": 0.5}])
-    return records.Record(config, curve, facts)
-
-
 def beside_the_paper(nats: float, samples=(1e6, 3e6, 1e7), nats_late: float | None = None, **changes) -> records.Record:
     """A run on MNIST, Nz = 20, whose bound on test is so many nats from the paper's; beyond 3e6 `nats_late`."""
     config = RunConfig(**{
@@ -80,7 +72,7 @@ def test_wake_sleep_has_the_minibatch_of_aevb():
 @pytest.mark.parametrize("figure", [2, 3])
 def test_the_closest_reading_is_what_the_search_finds(figure):
     # Fails when the reading was set by hand, or when a recorded number of the search moves.
-    chosen = choices.chosen(choices.tried(choices.recorded(PAPER, figure), figure))
+    chosen = choices.chosen(choices.tried(choices.recorded(figure), figure))
     found = {(row["dataset"], row["algorithm"]): row["settings"] for row in chosen.to_dict("records")}
     runs = {2: experiments.figure2, 3: experiments.figure3}[figure](PAPER)
     assert {(run.dataset, run.algorithm) for run in runs} == set(found)
@@ -94,18 +86,8 @@ def test_the_closest_reading_is_what_the_search_finds(figure):
     ("bounds", "chosen"), [((-150, -149, -900), 0.02), ((-150, -150.4, -151), 0.02), ((-150, -151, -160), 0.01)]
 )
 def test_the_learning_rate_is_the_largest_that_starts_as_well_as_the_best(bounds, chosen):
-    runs = [run_of(rate, bound) for rate, bound in zip(choices.LEARNING_RATES, bounds, strict=True)]
-    assert choices.chosen_learning_rates(runs, by=["n_latent"])["chosen"].item() == chosen
-
-
-def test_a_learning_rate_of_figure_3_is_chosen_by_log_px():
-    # Fails if the rule looked at the bound, which Monte Carlo EM does not have.
-    runs = [run_of(rate, 0) for rate in (0.01, 0.1)]
-    runs = [run._replace(config=run.config.replace(metric="log_px")) for run in runs]
-    curves = [run.curve.assign(log_px=value, log_px_se=1.0) for run, value in zip(runs, (-150, -140), strict=True)]
-    runs = [run._replace(curve=curve) for run, curve in zip(runs, curves, strict=True)]
-    table = choices.chosen_learning_rates(runs, by=["dataset", "n_train", "algorithm"])
-    assert table.loc[("mnist", 50_000, "aevb"), "chosen"] == 0.1
+    table = pd.DataFrame({"n_latent": 3, "learning_rate": choices.LEARNING_RATES, "value": bounds, "se": 0.5})
+    assert choices.chosen_learning_rates(table, by=["n_latent"])["chosen"].item() == chosen
 
 
 @pytest.mark.parametrize("figure", [2, 3])
@@ -113,8 +95,6 @@ def test_the_learning_rates_of_the_text_are_those_that_the_rule_chooses(figure):
     # Fails when a learning rate of readings.py no longer follows from the recorded first iterations.
     text = PAPER._replace(reading=readings.TEXT)
     by = ["dataset", "algorithm", {2: "n_latent", 3: "n_train"}[figure]]
-    early = records.existing(choices.learning_rates(text, figure), "paper")
     runs = {2: [*experiments.figure2(text), *experiments.manifolds(text)], 3: experiments.figure3(text)}[figure]
-    table = choices.chosen_learning_rates(early, by)
+    table = choices.chosen_learning_rates(choices.first_iterations(figure), by)
     assert table["chosen"].to_dict() == {tuple(getattr(c, name) for name in by): c.learning_rate for c in runs}
-    assert len(early) == 3 * len(runs)

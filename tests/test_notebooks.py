@@ -14,7 +14,7 @@ from replication import paths
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
-PARAMETERS = 'profile, seed, datasets, reading, overrides = "paper", 0, None, "closest", {}'
+PARAMETERS = 'profile = "paper"\nseed = 0\ndatasets = None\nreading = "closest"\noverrides = {}'
 SETTINGS = "settings = experiments.settings_of_notebook(profile, seed, datasets, reading, overrides)"
 
 

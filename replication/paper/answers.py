@@ -40,9 +40,11 @@ def lower_bound(runs: list[Record]) -> str:
     for dataset, cases in _by_dataset(claims.samples_needed(table)):
         limits = cases["is_at_least"].map(lambda sources: "ours" in sources)
         at_least = "at least " if limits.all() else ""
+        paper = cases["paper"].dropna()
         lines.append(
             f"On {dataset} wake-sleep takes {at_least}{cases['ours'].min():.1f} to {cases['ours'].max():.1f} times the "
-            f"samples of AEVB to its last bound (the paper: {cases['paper'].min():.1f} to {cases['paper'].max():.1f})."
+            "samples of AEVB to its last bound"
+            + (f" (the paper: {paper.min():.1f} to {paper.max():.1f})." if len(paper) else ".")
         )
     return "\n".join([*lines, _within(table, 2)])
 

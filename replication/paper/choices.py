@@ -10,15 +10,15 @@ from typing import Any
 
 import pandas as pd
 
+from replication import paths
 from replication.config import RunConfig
 from replication.paper import names, reference, verdict
-from replication.paper.experiments import Settings, bounds, figure2, figure3
+from replication.paper.experiments import Settings, figure2, figure3, settings
 from replication.paper.readings import AUTHORS_WAKE_SLEEP, Reading
-from replication.runs.records import TRAIN_EVALUATED, Record, curves, existing
+from replication.runs.records import Record, curves, existing
 
 LEARNING_RATES = (0.01, 0.02, 0.1)  # the paper's three
 FIT_FROM, FIT_UNTIL = 500_000, {2: 3_000_000, 3: 5_000_000}
-FIRST_ITERATIONS = {2: 200_000, 3: 250_000}  # samples: "in the first few iterations", per figure
 SEEDS = (0, 1, 2)
 AS_CLOSE = 0.05  # tolerances: candidates that are no further apart count as equal, and the first one is chosen
 NO_READING = Reading("", "", {})
@@ -47,9 +47,9 @@ CANDIDATES: dict[tuple[str, str, str], Sequence[Mapping[str, Any]]] = {
 VARIED = ("learning_rate", *dict.fromkeys(name for of in CANDIDATES.values() for each in of for name in each))
 
 
-def candidates(settings: Settings, figure: int) -> list[RunConfig]:
+def candidates(figure: int) -> list[RunConfig]:
     """Every run that could be tried for a figure, up to FIT_UNTIL, in order of preference, with all seeds."""
-    plain = settings._replace(reading=NO_READING)
+    plain = settings("paper")._replace(reading=NO_READING)
     runs = {2: figure2, 3: figure3}[figure](plain)
     return [
         run.replace(**{**changes, "learning_rate": rate, "seed": seed, "samples_total": FIT_UNTIL[figure]})
@@ -161,43 +161,37 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def learning_rates(settings: Settings, figure: int = 2) -> list[RunConfig]:
-    """The first iterations of every run of a figure (figure 4's with those of 2) with each learning rate."""
-    runs = figure3(settings) if figure == 3 else bounds(settings)
-    return [
-        run.replace(learning_rate=rate, samples_total=FIRST_ITERATIONS[figure])
-        for run in runs
-        for rate in LEARNING_RATES
-    ]
+def first_iterations(figure: int) -> pd.DataFrame:
+    """Every run of a figure (figure 4's with those of 2) with each learning rate, after its first iterations.
+
+    `value` is the bound, or log p(x) in figure 3, of the model at that point on train, `se` its standard error over
+    datapoints [nats]; on MNIST over the first 10,000 images (figure 3: 1000). From the records at commit f8bc51c, which
+    evaluated the bound on train; later ones have the running mean, in which the first iterations are the transient.
+    """
+    table = pd.read_csv(paths.FIRST_ITERATIONS)
+    return table[table["figure"] == figure].reset_index(drop=True)
 
 
-def chosen_learning_rates(records: list[Record], by: Sequence[str]) -> pd.DataFrame:
-    """Per run: its curve on train [nats] after the first iterations with each learning rate, and the one to choose.
+def chosen_learning_rates(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Per run: its value on train [nats] after the first iterations with each learning rate, and the one to choose.
 
     The paper chose by "performance on the training set in the first few iterations". Here: the largest learning
     rate whose value is not below the best by more than the best's standard error. `by`: the settings that tell runs
-    apart.
+    apart; `table` is that of `first_iterations`.
     """
-    rows = []
-    for record in records:
-        on_train = record.curve[record.curve["split"].isin(("train", TRAIN_EVALUATED))].iloc[-1]
-        metric = record.config.metric
-        run = [getattr(record.config, name) for name in by]
-        rows.append([*run, record.config.learning_rate, on_train[metric], on_train[f"{metric}_se"]])
-    table = pd.DataFrame(rows, columns=[*by, "learning_rate", "value", "se"])
     wide = table.pivot(index=list(by), columns="learning_rate", values="value")
     best = table.loc[table.groupby(list(by))["value"].idxmax()].set_index(list(by))
     is_as_good = wide.ge(best["value"] - best["se"], axis=0)
     return wide.assign(se=best["se"], chosen=is_as_good.apply(lambda row: row.index[row].max(), axis=1))
 
 
-def seeds(settings: Settings) -> list[RunConfig]:
+def seeds(chosen: Settings) -> list[RunConfig]:
     """One panel of figure 2 for each dataset, both algorithms, with the other seeds."""
     panels = {"mnist": 20, "frey_face": 10}
-    runs = [run for run in figure2(settings) if panels.get(run.dataset) == run.n_latent]
-    return [run.replace(seed=seed) for run in runs for seed in SEEDS if seed != settings.seed]
+    runs = [run for run in figure2(chosen) if panels.get(run.dataset) == run.n_latent]
+    return [run.replace(seed=seed) for run in runs for seed in SEEDS if seed != chosen.seed]
 
 
-def recorded(settings: Settings, figure: int) -> list[Record]:
+def recorded(figure: int) -> list[Record]:
     """The records of `candidates` that are there."""
-    return existing(candidates(settings, figure), "paper")
+    return existing(candidates(figure), "paper")

@@ -55,6 +55,8 @@ def _along(axes: Axes, compared: pd.DataFrame, curves: pd.DataFrame) -> AxesImag
     every = sorted({float(f"{x:.2e}") for x in compared["samples_evaluated"] if x >= verdict_of.ALONG_FROM})
     wide = points.pivot(index="index", columns="at", values="in_tolerances")
     colours = wide.reindex(index=range(len(curves)), columns=every)
+    if not every:
+        colours = colours.assign(none=np.nan)
     axes.set_facecolor("0.93")
     image = axes.imshow(colours, cmap=palette.DIFFERENCES, vmin=-FULL, vmax=FULL, aspect="auto")
     for i, row in curves.iterrows():
@@ -67,9 +69,8 @@ def _along(axes: Axes, compared: pd.DataFrame, curves: pd.DataFrame) -> AxesImag
         for dataset, size, algorithm in curves[keys].itertuples(index=False)
     ]
     axes.set_yticks(range(len(curves)), titles, fontsize="small")
-    labelled = [i for i, at in enumerate(colours.columns) if f"{at:.0e}"[0] in "13" and at == float(f"{at:.0e}")]
-    labelled = labelled or list(range(len(colours.columns)))
-    axes.set_xticks(labelled, [names.scientific(colours.columns[i]) for i in labelled])
+    labelled = [i for i, at in enumerate(every) if f"{at:.0e}"[0] in "13" and at == float(f"{at:.0e}")]
+    axes.set_xticks(labelled, [names.scientific(every[i]) for i in labelled])
     return image
 
 
