@@ -97,14 +97,6 @@ def verdict(
 
 
 @app.command()
-def report(profile: Profile = "paper") -> None:
-    """Render the executed notebooks as pages that need no network."""
-    from replication import report
-
-    print(f"Open {report.build(profile)}")
-
-
-@app.command()
 def benchmark(json: Annotated[bool, typer.Option(help="print JSON instead of a table")] = False) -> None:
     """Samples per second of this engine, of Keras fit and of a plain matrix product, in one run."""
     from replication import benchmark
