@@ -13,7 +13,7 @@ JOBS ?= $(shell $(BIN)/python -c "import joblib; print(joblib.cpu_count())")
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH :=
 
-.PHONY: reproduce test drift notebooks nbval verdict report explorer benchmark lab lint lock clean
+.PHONY: reproduce test drift notebooks nbval verdict site explorer benchmark lab lint lock clean
 
 reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper
 	python -m replication reproduce --profile $(PROFILE) --jobs $(JOBS)
@@ -33,9 +33,10 @@ nbval: $(INSTALLED)  ## re-run the committed notebooks and compare with their st
 verdict: $(INSTALLED)  ## every curve and claim of the paper, compared with the recorded runs
 	@python -m replication verdict
 
-report: PROFILE = paper
-report: $(INSTALLED)  ## the executed notebooks as web pages: out/<profile>/report/index.html
-	python -m replication report --profile $(PROFILE)
+site: $(INSTALLED)  ## README, notebooks and modules as web pages that need no network: out/site/index.html
+	rm -rf docs/api out/site
+	python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet -c docs -d out/doctrees . out/site
+	@echo "Open out/site/index.html"
 
 explorer: $(INSTALLED)  ## the explorer as an app in the browser
 	voila notebooks/7_explorer.ipynb
@@ -56,7 +57,7 @@ lock: $(INSTALLED)  ## resolve the lock file anew from the ranges in pyproject.t
 	pip install --quiet uv && uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## everything that a command above can make again, except data and the user's checkpoints
-	rm -rf out figures/smoke figures/quick $(VENV)
+	rm -rf out docs/api figures/smoke figures/quick $(VENV)
 
 # Made anew when the lock or the version of Python changes, so that nothing of the old one stays.
 $(INSTALLED): requirements.lock pyproject.toml

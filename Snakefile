@@ -11,7 +11,7 @@ RUNS = paths.runs(CHOSEN.profile).relative_to(paths.ROOT)
 OUT = paths.out(CHOSEN.profile).relative_to(paths.ROOT)
 DATASETS = ",".join(CHOSEN.datasets)
 NOTEBOOKS = sorted(notebook.stem for notebook in paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
-NOT_IN_NOTEBOOKS = ("__main__.py", "batch.py", "report.py", "benchmark/*.py")
+NOT_IN_NOTEBOOKS = ("__main__.py", "batch.py", "benchmark/*.py")
 SOURCE = [
     str(file)
     for file in sorted(Path("replication").rglob("*.py"))

@@ -15,7 +15,7 @@ from replication.errors import ReplicationError
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Profile = Annotated[str, typer.Option(help="smoke, quick or paper")]
-Jobs = Annotated[int, typer.Option(help="runs side by side, a core each")]
+Jobs = Annotated[int, typer.Option(help="runs side by side, a core each", show_default="all cores")]
 Datasets = Annotated[str | None, typer.Option(help="mnist, frey_face, digits; comma-separated")]
 CORES = joblib.cpu_count()
 
@@ -94,14 +94,6 @@ def verdict(
         print(f"Renewed the table in {summary.README}")
     else:
         print(summary.as_json(found) if json else summary.as_text(found))
-
-
-@app.command()
-def report(profile: Profile = "paper") -> None:
-    """Render the executed notebooks as pages that need no network."""
-    from replication import report
-
-    print(f"Open {report.build(profile)}")
 
 
 @app.command()

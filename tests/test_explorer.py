@@ -1,6 +1,5 @@
 """The explorer: what it refuses, how fast it is, and that it works in a real browser."""
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -10,16 +9,13 @@ import urllib.request
 import numpy as np
 import pytest
 import tensorflow as tf
+from browser import CHROMIUM
 
 from replication import data, explorer, paths
 from replication.config import RunConfig
 from replication.explorer import Explorer, ExplorerError, Model
 from replication.model import networks
 from replication.paper import experiments
-
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
-)
 
 
 def model(n_latent: int, with_data: bool = True) -> Model:

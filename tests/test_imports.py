@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["plots", "paper", "runs.records", "runs.load_or_train", "report", "batch"])
+@pytest.mark.parametrize("module", ["plots", "paper", "runs.records", "runs.load_or_train", "batch"])
 def test_readers_of_records_do_without_tensorflow(module):
     # Importing it costs seconds and a gigabyte, which a student who only looks has no use for.
     script = f"""

@@ -1,0 +1,141 @@
+"""The site: README, verdict, notebooks as they are stored, every module. `make site` builds it without a network.
+
+Its pages lie where the repository has them, so that a link leads to the same place in both.
+"""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+
+from docutils import nodes
+from docutils.utils import new_document
+from myst_parser.parsers.sphinx_ import MystParser
+from pydantic import BaseModel
+from sphinx.util.docutils import SphinxDirective
+
+import replication
+from replication import paths
+from replication.paper import experiments, summary
+
+project = "Auto-Encoding Variational Bayes, replicated"
+author = "the maintainers of the AEVB replication"
+release = replication.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",  # MathJax's files come with the site instead of from a network
+]
+root_doc = "README"
+include_patterns = ["*.md", "docs/*.md", "docs/api/*", "notebooks/[0-9]_*.ipynb"]
+exclude_patterns = [".*", "data", "out", "docs/navigation.md"]
+templates_path = [str(paths.ROOT / "docs" / "_templates")]  # autosummary looks beside the pages, html in docs/
+
+nb_execution_mode = "off"
+nb_output_stderr = "remove"
+myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+add_module_names = False
+python_maximum_signature_line_length = 300  # of the full names, which are not shown
+default_role = "code"  # the first sentence of a docstring stands in a table, where `x` is Markdown too
+
+html_theme = "sphinx_book_theme"
+html_title = project
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_additional_pages = {"index": "index.html"}
+html_copy_source = False
+html_context = {"default_mode": "auto"}
+html_theme_options = {"navbar_persistent": [], "use_download_button": False}  # the sidebar has the search already
+
+MODULE_LINK = re.compile(r"\[`?([^]`]+)`?\]\(replication/([\w/]+)\.py\)")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def verdict_tables() -> str:
+    """What `make verdict` computes, from the records."""
+    return summary.as_markdown(summary.load(experiments.settings("paper")))
+
+
+def commands() -> str:
+    """The commands of make and of the package, from what they say of themselves."""
+    targets = re.findall(r"^(\w+):[^#\n]*## (.+)$", (paths.ROOT / "Makefile").read_text(), re.MULTILINE)
+    table = "".join(f"| `make {name}` | {purpose} |\n" for name, purpose in targets)
+    typer = [sys.executable, "-m", "typer", "replication.__main__", "utils", "docs", "--name", "python -m replication"]
+    options = subprocess.run(typer, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
+    each = options[options.index("\n## ") :]  # without the overview, which cuts sentences
+    return f"| command | what it does |\n|---|---|\n{table}{each}"
+
+
+def navigation() -> str:
+    """The order of the pages."""
+    return (paths.ROOT / "docs" / "navigation.md").read_text()
+
+
+APPENDED = {"README": navigation, "docs/verdict": verdict_tables, "docs/commands": commands}
+
+
+def complete_source(app, docname: str, content: list[str]) -> None:
+    """Before a page is read: append what is computed for it, and link to the pages of modules, not to their files."""
+    if docname in APPENDED:
+        content[0] += APPENDED[docname]()
+    if docname.startswith("notebooks/"):
+        content[0] = with_pictures(content[0])
+    else:
+        content[0] = MODULE_LINK.sub(
+            lambda match: f"{{py:mod}}`{match[1]} <replication.{match[2].replace('/', '.')}>`", content[0]
+        )
+
+
+def with_pictures(notebook: str) -> str:
+    """The notebook with the explorer's picture for a widget, which would need a kernel."""
+    content = json.loads(notebook)
+    picture = base64.b64encode((paths.figures("paper") / "explorer.png").read_bytes()).decode()
+    for output in [output for cell in content["cells"] for output in cell.get("outputs", [])]:
+        if WIDGET in output.get("data", {}):
+            output["data"] = {"image/png": picture}
+    return json.dumps(content)
+
+
+class Markdown(SphinxDirective):
+    """A part in Markdown, which autodoc would take for reStructuredText."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The parsed content."""
+        document = new_document(self.state.document["source"], self.state.document.settings)
+        MystParser().parse("\n".join(self.content), document)
+        return document.children
+
+
+def docstring_as_markdown(app, what: str, name: str, obj: object, options, lines: list[str]) -> None:
+    """Docstrings are Markdown; a configuration's fields have descriptions instead."""
+    if isinstance(obj, type) and issubclass(obj, BaseModel):
+        lines += ["", "| setting | default | what it is |", "|---|---|---|"]
+        for field, info in obj.model_fields.items():
+            default = "" if info.is_required() else f"`{info.default!r}`"
+            lines.append(f"| `{field}` | {default} | {info.description.replace('|', chr(92) + '|')} |")
+    sentence = lines.index("") if "" in lines else len(lines)
+    lines[sentence:] = ["", ".. markdown::", "", *(f"   {line}" for line in lines[sentence:]), ""]
+
+
+def skip_what_python_wrote(app, what: str, name: str, obj: object, skip: bool, options) -> bool | None:
+    """Leave out docstrings that are nobody's here: of a tuple's fields, and of pydantic's settings."""
+    return True if name == "model_config" or str(obj.__doc__).startswith("Alias for field number") else None
+
+
+def setup(app) -> None:
+    """Called by Sphinx."""
+    app.add_directive("markdown", Markdown)
+    app.connect("source-read", complete_source)
+    app.connect("autodoc-process-docstring", docstring_as_markdown)
+    app.connect("autodoc-skip-member", skip_what_python_wrote)

@@ -1,0 +1,74 @@
+"""The site: a reader without a network sees formulas, figures and outputs; every module has its page."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from browser import CHROMIUM
+
+from replication import paths
+
+NOTEBOOK = "1_estimators"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The front page and one notebook, built as `make site` builds all."""
+    folder = tmp_path_factory.mktemp("site")
+    pages = f"include_patterns=README.md,notebooks/{NOTEBOOK}.ipynb"
+    command = [sys.executable, "-m", "sphinx", "-q", "-c", "docs", "-D", pages, "-d", folder / "doctrees", "."]
+    run = subprocess.run([*command, folder / "html"], cwd=paths.ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    return folder / "html"
+
+
+@pytest.fixture
+def page(site):
+    """A page of Chromium that can reach nothing but files, and tells what it asked for."""
+    if not CHROMIUM:
+        pytest.skip("no Chromium is installed on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = browser.new_context(offline=True)
+        page = context.new_page()
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        yield page
+        assert all(url.startswith(("file:", "data:")) for url in page.asked)
+        browser.close()
+
+
+def test_formulas_are_typeset_without_a_network(site, page):
+    # Fails if MathJax comes from a network or not at all, or if dollars are not taken for formulas.
+    page.goto((site / "notebooks" / f"{NOTEBOOK}.html").as_uri())
+    page.wait_for_selector("mjx-container")
+    boxes = [formula.bounding_box() for formula in page.locator("mjx-container").all()]
+    assert len(boxes) > 3 and all(box["width"] > 2 and box["height"] > 2 for box in boxes)
+    assert page.locator("mjx-merror").count() == 0
+    text = page.inner_text("article")
+    assert not any(raw in text for raw in ("$", r"\(", r"\[", "\\frac"))
+
+
+def test_the_stored_outputs_of_a_notebook_are_shown(site, page):
+    # Fails if notebooks are shown without their outputs.
+    page.goto((site / "notebooks" / f"{NOTEBOOK}.html").as_uri())
+    assert page.locator(".cell_output img").count() > 0
+
+
+def test_the_front_page_shows_every_figure(site, page):
+    # Fails if README's path to a picture leads nowhere on the site.
+    page.goto((site / "index.html").as_uri())
+    page.wait_for_url("**/README.html")
+    widths = page.evaluate("Array.from(document.querySelectorAll('article img')).map(image => image.naturalWidth)")
+    assert len(widths) > 3 and all(widths)
+
+
+def test_every_module_is_on_the_page_of_modules():
+    # Fails when a module is added at the top of the package and not in docs/modules.md.
+    contracts = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    modules = {f"replication.{name}" for layer in layers for name in layer.split(" | ")} - {"replication.__main__"}
+    assert modules == {line.strip() for line in (paths.ROOT / "docs/modules.md").read_text().splitlines()} & modules
