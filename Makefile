@@ -2,6 +2,7 @@
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 override PYTHON := $(or $(shell command -v $(PYTHON)),$(PYTHON))
 PROFILE ?= quick
+READING ?= closest
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 PYTHONS := 3.11 3.12 3.13
 UNSUPPORTED = PYTHON=$(PYTHON) is $(if $(VERSION),Python $(VERSION),no Python). Choose one of $(PYTHONS): make PYTHON=python3.12
@@ -15,8 +16,8 @@ export PYTHONPATH :=
 
 .PHONY: reproduce test drift notebooks nbval verdict site explorer benchmark lab lint lock clean
 
-reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper
-	python -m replication reproduce --profile $(PROFILE) --jobs $(JOBS)
+reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper; READING=text or closest (default)
+	python -m replication reproduce --profile $(PROFILE) --reading $(READING) --jobs $(JOBS)
 
 test: $(INSTALLED)  ## the unit tests
 	python -m pytest -n $(JOBS) --dist worksteal tests

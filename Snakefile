@@ -6,9 +6,12 @@ from replication import paths
 from replication.paper.experiments import all_runs, runs_of_notebook, settings
 from replication.runs import records
 
-CHOSEN = settings(config.get("profile", "quick"), datasets=config.get("datasets"))
+CHOSEN = settings(
+    config.get("profile", "quick"), datasets=config.get("datasets"), reading=config.get("reading", "closest")
+)
 RUNS = paths.runs(CHOSEN.profile).relative_to(paths.ROOT)
-OUT = paths.out(CHOSEN.profile).relative_to(paths.ROOT)
+READING = CHOSEN.reading.name
+OUT = paths.executed(CHOSEN.profile, READING).relative_to(paths.ROOT)
 DATASETS = ",".join(CHOSEN.datasets)
 NOTEBOOKS = sorted(notebook.stem for notebook in paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
 NOT_IN_NOTEBOOKS = ("__main__.py", "batch.py", "benchmark/*.py")
@@ -30,7 +33,7 @@ def finished(run):
 
 # Every run once, as far as the notebook that wants most of it.
 FINISHED = {run.run_id: finished(run) for run in all_runs(CHOSEN)}
-TRAIN = f"python -m replication train --profile {CHOSEN.profile} --datasets {DATASETS} --jobs 1"
+TRAIN = f"python -m replication train --profile {CHOSEN.profile} --datasets {DATASETS} --reading {READING} --jobs 1"
 TRAIN += f" --only {{wildcards.run_id}} --outcome {OUT}/logs/{{wildcards.run_id}}.json > {{log}} 2>&1"
 
 
@@ -81,5 +84,5 @@ rule notebook:
     priority: 1
     shell:
         f"papermill {{input.notebook}} {OUT}/logs/{{wildcards.notebook}}.ipynb --cwd notebooks --no-progress-bar"
-        f" -p profile {CHOSEN.profile} -p datasets {DATASETS} > {{log}} 2>&1"
+        f" -p profile {CHOSEN.profile} -p datasets {DATASETS} -p reading {READING} > {{log}} 2>&1"
         f" && mv {OUT}/logs/{{wildcards.notebook}}.ipynb {{output}}"

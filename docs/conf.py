@@ -3,7 +3,6 @@
 Its pages lie where the repository has them, so that a link leads to the same place in both.
 """
 
-import base64
 import json
 import re
 import subprocess
@@ -88,20 +87,19 @@ def complete_source(app, docname: str, content: list[str]) -> None:
     if docname in APPENDED:
         content[0] += APPENDED[docname]()
     if docname.startswith("notebooks/"):
-        content[0] = with_pictures(content[0])
+        content[0] = without_widgets(content[0])
     else:
         content[0] = MODULE_LINK.sub(
             lambda match: f"{{py:mod}}`{match[1]} <replication.{match[2].replace('/', '.')}>`", content[0]
         )
 
 
-def with_pictures(notebook: str) -> str:
-    """The notebook with the explorer's picture for a widget, which would need a kernel."""
+def without_widgets(notebook: str) -> str:
+    """The notebook without widgets, which would need a kernel; the explorer's film stands below it."""
     content = json.loads(notebook)
-    picture = base64.b64encode((paths.figures("paper") / "explorer.png").read_bytes()).decode()
-    for output in [output for cell in content["cells"] for output in cell.get("outputs", [])]:
-        if WIDGET in output.get("data", {}):
-            output["data"] = {"image/png": picture}
+    for cell in content["cells"]:
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
     return json.dumps(content)
 
 

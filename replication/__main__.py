@@ -15,6 +15,7 @@ from replication.errors import ReplicationError
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Profile = Annotated[str, typer.Option(help="smoke, quick or paper")]
+Reading = Annotated[str, typer.Option(help="closest or text: see notebooks/9_readings.ipynb")]
 Jobs = Annotated[int, typer.Option(help="runs side by side, a core each", show_default="all cores")]
 Datasets = Annotated[str | None, typer.Option(help="mnist, frey_face, digits; comma-separated")]
 CORES = joblib.cpu_count()
@@ -44,6 +45,7 @@ def train(
     profile: Profile = "quick",
     only: Annotated[str | None, typer.Option(help="one run_id; all runs of the profile by default")] = None,
     datasets: Datasets = None,
+    reading: Reading = "closest",
     seed: int = 0,
     jobs: Jobs = CORES,
     outcome: Annotated[Path | None, typer.Option(help="JSON file for the core-seconds of each run")] = None,
@@ -52,7 +54,7 @@ def train(
     from replication.paper.experiments import all_runs, settings
     from replication.runs import parallel, records
 
-    configs = all_runs(settings(profile, seed, datasets))
+    configs = all_runs(settings(profile, seed, datasets, reading))
     if only and only not in [config.run_id for config in configs]:
         known = "\n".join(f"  {config.run_id}" for config in configs)
         raise ReplicationError(f"Profile {profile} has no run {only}. Its runs are:\n{known}")
@@ -64,11 +66,11 @@ def train(
 
 
 @app.command()
-def reproduce(profile: Profile = "quick", jobs: Jobs = CORES) -> None:
+def reproduce(profile: Profile = "quick", reading: Reading = "closest", jobs: Jobs = CORES) -> None:
     """Run the whole batch: data, runs, notebooks, figures, summary."""
     from replication import batch
 
-    batch.reproduce(profile, jobs)
+    batch.reproduce(profile, reading, jobs)
 
 
 @app.command()

@@ -39,29 +39,29 @@ def reachable_datasets() -> list[str]:
     return found
 
 
-def reproduce(profile: str, n_jobs: int) -> None:
+def reproduce(profile: str, reading: str, n_jobs: int) -> None:
     """Run what is missing of a profile and say what ran, how long it took and where to look.
 
     Raises ReplicationError when a job fails; what the others computed is kept.
     """
     start = time.monotonic()
-    chosen = settings(profile, datasets=None if profile == "smoke" else reachable_datasets())
+    chosen = settings(profile, datasets=None if profile == "smoke" else reachable_datasets(), reading=reading)
     folder = paths.runs(profile)
     todo = [config for config in all_runs(chosen) if not records.is_complete(config, folder)]
-    out = paths.out(profile)
+    out = paths.executed(profile, reading)
     outcomes = [out / "logs" / f"{config.run_id}.json" for config in todo]
     stamps = (stamp for config in todo for stamp in (out / "extended").glob(f"{config.run_id}-*"))
     for file in (*outcomes, *stamps):
         file.unlink(missing_ok=True)
     changed = _run_snakemake(chosen, n_jobs)
-    print(f"\nProfile {profile} on {', '.join(chosen.datasets)}, {time.monotonic() - start:.0f} s.")
+    print(f"\nProfile {profile}, reading {reading}, on {', '.join(chosen.datasets)}, {time.monotonic() - start:.0f} s.")
     if not todo and not changed:
         print("Nothing to do: every run and notebook was there.")
     else:
         seconds = dict(item for file in outcomes if file.exists() for item in json.loads(file.read_text()).items())
         print(f"{parallel.in_words(seconds)} Executed {parallel.counted(len(changed), 'notebook')}.")
     _print_results(chosen)
-    places = {"Figures": paths.figures(profile), "Notebooks": paths.out(profile), "Records": folder}
+    places = {"Figures": paths.figures(profile), "Notebooks": out, "Records": folder}
     print()
     for name, place in places.items():
         print(f"{name:9} {place.relative_to(paths.ROOT)}")
@@ -97,11 +97,16 @@ def _is_greeting(output: dict) -> bool:
 
 def _run_snakemake(chosen: Settings, n_jobs: int) -> list[Path]:
     """Run the Snakefile; returns the executed notebooks that are new."""
-    out = paths.out(chosen.profile)
+    out = paths.executed(chosen.profile, chosen.reading.name)
     before = _notebooks(out)
     command = [sys.executable, "-m", "snakemake", "--cores", str(n_jobs), "--quiet", "rules", "--show-failed-logs"]
-    command += ["--prioritize", f"out/{chosen.profile}/2_lower_bound.ipynb"]  # the main figure first
-    command += ["--config", f"profile={chosen.profile}", f"datasets={','.join(chosen.datasets)}"]
+    command += ["--prioritize", str((out / "2_lower_bound.ipynb").relative_to(paths.ROOT))]  # the main figure first
+    command += [
+        "--config",
+        f"profile={chosen.profile}",
+        f"datasets={','.join(chosen.datasets)}",
+        f"reading={chosen.reading.name}",
+    ]
     if subprocess.run(command, cwd=paths.ROOT).returncode:
         raise ReplicationError(
             f"The batch did not finish; the lines above and the logs in {out / 'logs'} say why. "

@@ -2,14 +2,16 @@
 
 import html
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from urllib.parse import parse_qsl, urlencode
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 from ipyevents import Event
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from scipy.stats import norm
 
 from replication import data, paths
@@ -19,14 +21,19 @@ from replication.model import estimators, latent, networks
 from replication.model.networks import Params
 from replication.paper import experiments, names
 from replication.paper.experiments import Settings
-from replication.plots import pictures
+from replication.plots import palette, pictures
 from replication.runs import records
 
-LIMIT = 3.0  # coordinates of z that can be reached: 99.7 % of the prior
+LIMIT = 7.0  # coordinates of z that can be reached: every test image lands there, a few of Frey Face beyond 6
 MAP_HEIGHT, MAP_SIDE, IMAGE_HEIGHT = 480, 15, 224  # pixels; images along a side of the map
+MARKER, MARGIN = 9, 12  # pixels: its radius, and a border of the map wide enough for it
 MOUSE_MS = 30  # between two events of a dragged mouse
 N_BOUND_SAMPLES = 100
-WELCOME = "Click on the map, drag across it, or move the sliders."
+STEP = 0.1  # of z, for an arrow key
+ARROWS = {"ArrowLeft": (-STEP, 0), "ArrowRight": (STEP, 0), "ArrowDown": (0, -STEP), "ArrowUp": (0, STEP)}
+WELCOME = "Click on the map, drag across it, press the arrow keys over it, or move the sliders."
+# The film in the notebook is for who has no kernel. An HTML image: Voila fails on one in Markdown outside its root.
+LINK = '<a href="?{}">Link to this view</a><style>.celltag_film {{display: none}}</style>'
 NO_DATA = "The test images are not on this machine. `python -m replication data` fetches them."
 
 
@@ -97,10 +104,18 @@ def recorded_models(settings: Settings) -> dict[str, Model]:
     return found
 
 
-class Explorer:
-    """The widgets and what happens when they are moved; `view` is what to display."""
+def address() -> str | None:
+    """What follows the ? in the address of the app; None in a notebook, which has no address to share."""
+    return os.environ.get("QUERY_STRING")  # Voila sets it for every kernel
 
-    def __init__(self, models: Mapping[str, Model]):
+
+class Explorer:
+    """The widgets and what happens when they are moved; `view` is what to display.
+
+    `query` asks for a view, as `self.query` writes it; with None there is no link to the view.
+    """
+
+    def __init__(self, models: Mapping[str, Model], query: str | None = None):
         if not models:
             raise ExplorerError("There is no model to explore: no recorded run has weights.")
         self.models = models
@@ -111,16 +126,22 @@ class Explorer:
         self.sliders = [self._slider(), self._slider()]
         self.elsewhere = widgets.Button(description="new random z")
         self.index = widgets.IntText(0, description="test image")
-        self.pair = widgets.Image(format="png", layout=widgets.Layout(height=f"{IMAGE_HEIGHT // 2}px"))
+        self.pair = widgets.Image(
+            format="png",
+            layout=widgets.Layout(height=f"{IMAGE_HEIGHT // 2}px", display="none"),  # until there is one
+        )
         self.status = widgets.HTML(WELCOME)
+        self.link = widgets.HTML(layout=widgets.Layout(display="none" if query is None else None))
         self._updating = False
         self._connect()
         self.select(next(iter(models)))
+        self._answer(self.visit)(query or "")
         controls = [self.choice, *self.axes, *self.sliders, self.elsewhere, self.decoded, self.index, self.pair]
         self.view = widgets.VBox(
             [
                 widgets.HBox([self.map, widgets.VBox(controls)], layout=widgets.Layout(align_items="flex-start")),
                 self.status,
+                self.link,
             ]
         )
 
@@ -129,7 +150,6 @@ class Explorer:
         if name not in self.models:
             raise ExplorerError(f"There is no model {name!r}. The models are {', '.join(self.models)}.")
         self.model = self.models[name]
-        self.z = np.zeros(self.model.n_latent, np.float32)
         with self._update():
             self.choice.value = name
             for dropdown, axis in zip(self.axes, self.model.axes, strict=True):
@@ -137,8 +157,7 @@ class Explorer:
                 dropdown.value = axis
                 dropdown.layout.display = "none" if self.model.n_latent == 2 else None
             self.elsewhere.layout.display = self.axes[0].layout.display
-        self._draw_map()
-        self.move(self.z)
+        self._jump(np.zeros(self.model.n_latent, np.float32))
 
     def move(self, z: np.ndarray) -> None:
         """Go to a point z [n_latent] and show its decoder mean; raises ExplorerError for one out of range."""
@@ -150,14 +169,39 @@ class Explorer:
                 slider.value, slider.description = float(z[axis]), f"z{axis + 1}"
         self.decoded.value = self._enlarged(latent.decoder_mean(self.model.params, z)[None])
         self._draw_marker()
+        self.link.value = LINK.format(html.escape(self.query))
+
+    @property
+    def query(self) -> str:
+        """The model, the axes of the map and the point, as the address of the app has them."""
+        axes = ",".join(str(axis + 1) for axis in self._plane)
+        z = ",".join(f"{value:.2f}" for value in self.z)
+        return urlencode({"model": self.choice.value, "axes": axes, "z": z}, safe=",")
+
+    def visit(self, query: str) -> None:
+        """Go to the view of an address; raises ExplorerError for one that does not exist."""
+        asked = dict(parse_qsl(query))
+        if "model" not in asked:
+            return
+        self.select(asked["model"])
+        try:
+            across, up = (int(axis) - 1 for axis in asked["axes"].split(","))
+            z = np.array(asked["z"].split(","), np.float32)
+        except (KeyError, ValueError):
+            raise ExplorerError("The address does not name two axes and a point z.") from None
+        self.model.check_point(z)
+        if across == up or not {across, up} <= set(range(self.model.n_latent)):
+            raise ExplorerError(f"The address needs two different axes from 1 to {self.model.n_latent}.")
+        with self._update():
+            self.axes[0].value, self.axes[1].value = across, up
+        self._jump(z)
 
     def show_test_image(self, index: int) -> None:
         """Show a test image and its reconstruction, go where it lands, and say its bound."""
         x = self.model.test_image(index)
         mean = latent.encoder_mean(self.model.params, x)
-        self.z = np.clip(mean, -LIMIT, LIMIT)
-        self._draw_map()
-        self.move(self.z)
+        self._jump(np.clip(mean, -LIMIT, LIMIT))
+        self.pair.layout.display = None
         self.pair.value = self._enlarged(np.stack([x, latent.decoder_mean(self.model.params, mean)]))
         lands = ", ".join(f"{value:.2f}" for value in mean[list(self._plane)])
         self.status.value = (
@@ -178,6 +222,9 @@ class Explorer:
             source=self.map, watched_events=["mousedown", "mousemove"], wait=MOUSE_MS, prevent_default_action=True
         )
         self._mouse.on_dom_event(self._answer(self._point))
+        # Keys count while the mouse is over the map. They do not `wait`: what is left out would scroll the page.
+        self._keys = Event(source=self.map, watched_events=["keydown"])
+        self._keys.on_dom_event(self._answer(self._press))
 
     def _answer(self, action: Callable) -> Callable:
         def handler(*event) -> None:
@@ -198,23 +245,35 @@ class Explorer:
     def _turn(self, _: object) -> None:
         if self._plane[0] == self._plane[1]:
             raise ExplorerError("Choose two different axes: the map is a plane.")
-        self._draw_map()
-        self.move(self.z)
+        self._jump(self.z)
 
     def _go_elsewhere(self, _: object) -> None:
-        self.z = np.clip(np.random.default_rng().standard_normal(self.model.n_latent, np.float32), -LIMIT, LIMIT)
+        z = np.random.default_rng().standard_normal(self.model.n_latent, np.float32)
+        self._jump(np.clip(z, -LIMIT, LIMIT))
+
+    def _jump(self, z: np.ndarray) -> None:
+        """Go to a point that may lie off the plane of the map."""
+        self.z = z
         self._draw_map()
-        self.move(self.z)
+        self.move(z)
 
     def _point(self, event: dict) -> None:
-        """Go where the mouse is pressed on the map."""
+        """Go where the mouse is pressed on the map: the middle of a pixel, or the nearest one from the margin."""
         if event["type"] == "mousemove" and event["buttons"] != 1:
             return
-        width, height = self._map.size
-        u = np.clip([event["dataX"] / width, 1 - event["dataY"] / height], 0, 1)
+        size = np.array(self._map.size) - 2 * MARGIN
+        pixel = np.clip([event["dataX"] - MARGIN, event["dataY"] - MARGIN], 0, size - 1)
+        across, down = (pixel + 0.5) / size
         z = self.z.copy()
-        z[list(self._plane)] = np.clip(norm.ppf(u), -LIMIT, LIMIT)
+        z[list(self._plane)] = norm.ppf([across, 1 - down])
         self.move(z)
+
+    def _press(self, event: dict) -> None:
+        """Go a step where an arrow key points."""
+        if event["key"] in ARROWS:
+            z = self.z.copy()
+            z[list(self._plane)] += ARROWS[event["key"]]
+            self.move(np.clip(z, -LIMIT, LIMIT))
 
     @contextmanager
     def _update(self) -> Iterator[None]:
@@ -236,13 +295,15 @@ class Explorer:
     def _draw_map(self) -> None:
         pixels = Image.fromarray(self.model.pixels(self.model.plane(self.z, self._plane), MAP_SIDE))
         size = round(MAP_HEIGHT * pixels.width / pixels.height), MAP_HEIGHT
-        self._map = pixels.resize(size, Image.Resampling.LANCZOS)
+        self._map = ImageOps.expand(pixels.resize(size, Image.Resampling.LANCZOS), MARGIN, "white")
 
     def _draw_marker(self) -> None:
         across, up = norm.cdf(self.z[list(self._plane)])
-        x, y = across * self._map.width, (1 - up) * self._map.height
+        x = MARGIN + across * (self._map.width - 2 * MARGIN)
+        y = MARGIN + (1 - up) * (self._map.height - 2 * MARGIN)
         marked = self._map.copy()
-        ImageDraw.Draw(marked).ellipse((x - 9, y - 9, x + 9, y + 9), outline="#d1495b", width=3)
+        circle = (x - MARKER, y - MARKER, x + MARKER, y + MARKER)
+        ImageDraw.Draw(marked).ellipse(circle, outline=palette.POINTER, width=3)
         self.map.value = _as_png(marked)
 
     def _enlarged(self, images: np.ndarray) -> bytes:

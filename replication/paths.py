@@ -40,5 +40,10 @@ def figures(profile: str) -> Path:
 
 
 def out(profile: str) -> Path:
-    """The folder of a profile's executed notebooks and logs."""
+    """The folder of what a profile makes that is not committed."""
     return ROOT / "out" / profile
+
+
+def executed(profile: str, reading: str) -> Path:
+    """The folder of the notebooks that the batch executed, and of its logs."""
+    return out(profile) if reading == "closest" else out(profile) / reading

@@ -1,21 +1,21 @@
 """The explorer: what it refuses, how fast it is, and that it works in a real browser."""
 
-import socket
-import subprocess
-import sys
+import io
 import time
-import urllib.request
 
+import browser
 import numpy as np
 import pytest
 import tensorflow as tf
-from browser import CHROMIUM
+from matplotlib.colors import to_rgb
+from PIL import Image
 
-from replication import data, explorer, paths
+from replication import data, explorer
 from replication.config import RunConfig
 from replication.explorer import Explorer, ExplorerError, Model
-from replication.model import networks
+from replication.model import latent, networks
 from replication.paper import experiments
+from replication.plots import palette
 
 
 def model(n_latent: int, with_data: bool = True) -> Model:
@@ -31,8 +31,9 @@ def app() -> Explorer:
 
 def press(app: Explorer, across: float, down: float) -> None:
     """What the browser reports of a click on the map."""
-    width, height = app._map.size
-    app._point({"type": "mousedown", "buttons": 1, "dataX": across * width, "dataY": down * height})
+    width, height = np.array(app._map.size) - 2 * explorer.MARGIN
+    x, y = explorer.MARGIN + across * width, explorer.MARGIN + down * height
+    app._point({"type": "mousedown", "buttons": 1, "dataX": x, "dataY": y})
 
 
 def test_a_slider_moves_the_image_and_a_click_the_slider(app):
@@ -43,6 +44,31 @@ def test_a_slider_moves_the_image_and_a_click_the_slider(app):
     np.testing.assert_allclose(app.z, [1.5, 0])
     press(app, 0.5, 0.1)
     np.testing.assert_allclose([slider.value for slider in app.sliders], [0, 1.2816], atol=0.05)
+
+
+def test_the_arrow_keys_go_a_step_and_stay_in_range(app):
+    # Fails if up is down, if another key moves the point, or if the edge is an error.
+    app._press({"key": "ArrowUp"})
+    app._press({"key": "ArrowLeft"})
+    app._press({"key": "a"})
+    np.testing.assert_allclose(app.z, [-explorer.STEP, explorer.STEP])
+    app.sliders[0].value = explorer.LIMIT
+    app._press({"key": "ArrowRight"})
+    assert app.z[0] == explorer.LIMIT and "out of range" not in app.status.value
+
+
+@pytest.mark.parametrize("z", [[0, 0], [explorer.LIMIT, explorer.LIMIT], [-explorer.LIMIT, -explorer.LIMIT]])
+def test_the_marker_is_whole_at_the_edge_of_the_map(app, z):
+    app.move(z)
+    pixels = np.asarray(Image.open(io.BytesIO(app.map.value)))
+    marked = np.argwhere((pixels == np.round(255 * np.array(to_rgb(palette.POINTER)))).all(-1))
+    assert all(np.ptp(marked, axis=0) == 2 * explorer.MARKER)
+
+
+def test_a_click_in_the_margin_goes_to_the_edge(app):
+    # Fails if it is infinite or beyond reach.
+    press(app, -0.02, 1.02)
+    assert app.z[0] < -2.5 and app.z[1] < -2.5 and np.all(np.isfinite(app.z))
 
 
 def test_a_move_takes_less_than_50_ms(app):
@@ -71,6 +97,42 @@ def test_a_test_image_lands_where_the_encoder_says(app):
     app.index.value = 7
     mean = networks.encode(app.model.params.encoder, data.load("digits").x_test[7]).mean().numpy()
     assert f"({mean[0]:.2f}, {mean[1]:.2f})" in app.status.value and "nats" in app.status.value
+    np.testing.assert_allclose([slider.value for slider in app.sliders], mean, atol=1e-6)
+
+
+def test_a_view_is_found_again_by_its_query(app):
+    # Fails if the query leaves out what is not on the map.
+    app.choice.value = "deep"
+    app.axes[0].value, app.axes[1].value = 3, 1
+    app.elsewhere.click()
+    again = Explorer(app.models, app.query)
+    assert again.query == app.query and again.map.value and "deep" in app.query and "axes=4,2" in app.query
+    np.testing.assert_allclose(again.z, app.z, atol=0.006)
+    assert again.query in again.link.value.replace("&amp;", "&") and again.link.layout.display is None
+    assert Explorer(app.models).link.layout.display == "none", "there is no address in a notebook"
+
+
+@pytest.mark.parametrize(
+    ("query", "answer"),
+    [
+        ("model=x&axes=1,2&z=0,0", "no model"),
+        ("model=deep&axes=1,2", "two axes and a point"),
+        ("model=deep&axes=1,2&z=0,a,0,0,0", "two axes and a point"),
+        ("model=deep&axes=1,2&z=0,0", "5 latent dimensions"),
+        ("model=deep&axes=1,2&z=0,0,nan,0,0", "out of range"),
+        ("model=deep&axes=0,6&z=0,0,0,0,0", "from 1 to 5"),
+        ("voila-theme=dark", explorer.WELCOME),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_answered_in_words(app, query, answer):
+    assert answer in Explorer(app.models, query).status.value
+
+
+def test_every_test_image_lands_within_reach():
+    # Otherwise the sliders show another point than the text.
+    for name, one in explorer.recorded_models(experiments.settings("paper")).items():
+        if one.x_test is not None:
+            assert np.abs(latent.encoder_mean(one.params, one.x_test)).max() < explorer.LIMIT, name
 
 
 def test_what_cannot_be_is_answered_in_words(app):
@@ -90,66 +152,60 @@ def test_what_cannot_be_is_answered_in_words(app):
 
 
 @pytest.fixture(scope="module")
-def voila():
-    """The explorer as an app on a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "voila",
-        "7_explorer.ipynb",
-        "--no-browser",
-        f"--port={port}",
-        "--show_tracebacks=True",
-    ]
-    server = subprocess.Popen(command, cwd=paths.NOTEBOOKS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}/"
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(f"{url}voila/static/", timeout=1)
-        except urllib.error.HTTPError:
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield url
-    server.terminate()
-    server.wait()
+def url():
+    """The address of the explorer as an app on this machine."""
+    with browser.voila() as address:
+        yield address
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed on this machine")
-def test_in_a_browser_the_picture_follows_the_sliders_and_the_map(voila):
+in_a_browser = pytest.mark.skipif(not browser.CHROMIUM, reason="no Chromium is installed on this machine")
+
+
+@in_a_browser
+def test_in_a_browser_the_picture_follows_the_sliders_the_map_and_the_keys(url):
     # Fails if the page shows an error, if a widget's script is missing, or if the kernel does not answer.
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1100, "height": 800})
+    with browser.opened(url) as page:
         errors = []
         page.on("pageerror", lambda error: errors.append(error))
-        page.goto(voila, timeout=120_000)
-        page.wait_for_selector(".widget-slider", timeout=120_000)
-        sources = "Array.from(document.querySelectorAll('img.widget-image')).slice(0, 2).map(image => image.src)"
-
-        def changed(before: list[str]) -> list[str]:
-            """Both the map and the decoded image are new."""
-            page.wait_for_function(f"before => {sources}.every((src, i) => src != before[i])", arg=before)
-            return page.evaluate(sources)
-
-        page.wait_for_function(f"{sources}.every(src => src.startsWith('blob:'))")
-        shown = page.evaluate(sources)
+        shown = page.evaluate(browser.IMAGES)
         page.locator(".noUi-handle").first.focus()
         page.keyboard.press("ArrowRight")
-        shown = changed(shown)
-        page.locator("img.widget-image").first.click(position={"x": 48, "y": 48})
-        changed(shown)
+        shown = browser.changed(page, shown)
+        page.locator("img.widget-image").first.click(position={"x": 60, "y": 60})
+        shown = browser.changed(page, shown)
         across, up = page.locator(".widget-readout").all_inner_texts()
         assert across.startswith("−1") and up.startswith("1")
+        # The slider had the focus: fails, too, if it takes the key as well.
+        page.keyboard.press("ArrowRight")
+        browser.changed(page, shown)
+        moved = [float(text.replace("−", "-")) for text in page.locator(".widget-readout").all_inner_texts()]
+        assert moved == pytest.approx([float(across.replace("−", "-")) + explorer.STEP, float(up)], abs=0.011)
         text = page.inner_text("body")
         assert "The explorer" in text and "Traceback" not in text and "Error" not in text
+        assert not page.locator("img[src$='.gif']").first.is_visible(), "the film is for who has no kernel"
         assert not errors
-        browser.close()
+
+
+@in_a_browser
+def test_in_a_browser_the_link_leads_back_to_the_view(url):
+    # Fails if the address does not reach the kernel, or if the link is of an earlier point.
+    with browser.opened(url) as page:
+        page.locator("img.widget-image").first.click(position={"x": 100, "y": 200})
+        page.wait_for_function("document.querySelector('a[href^=\"?model\"]').href.search('z=0.00,0.00') < 0")
+        shown = page.locator(".widget-readout").all_inner_texts()
+        link = page.locator("a", has_text="Link to this view").get_attribute("href")
+        browser.go(page, url + link)
+        assert page.locator(".widget-readout").all_inner_texts() == shown
+
+
+@in_a_browser
+def test_the_film_moves_and_is_small(url, tmp_path):
+    if data.load_local("mnist") is None:
+        pytest.skip("the film shows test images of MNIST")
+    browser.film(url, tmp_path / "explorer.gif")
+    with Image.open(tmp_path / "explorer.gif") as picture:
+        assert picture.format == "GIF" and picture.n_frames > 30
+    assert (tmp_path / "explorer.gif").stat().st_size < 1_000_000
 
 
 def test_recorded_models_come_with_the_clone():

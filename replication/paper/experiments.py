@@ -174,6 +174,14 @@ def gradient_variance(profile: str) -> dict[str, Any]:
     }
 
 
+def first_bernoulli(settings: Settings) -> str:
+    """The first dataset whose pixels have a Bernoulli likelihood; raises ConfigError where there is none."""
+    names = [name for name in settings.datasets if DATASETS[name].likelihood == "bernoulli"]
+    if not names:
+        raise ConfigError("This needs a dataset with a Bernoulli likelihood: datasets = 'mnist' or 'digits'.")
+    return names[0]
+
+
 def minibatches(settings: Settings) -> list[RunConfig]:
     """AEVB with M datapoints per minibatch and L samples each."""
     _refuse_overrides(settings, "batch_size", "n_mc_samples")
@@ -208,6 +216,7 @@ def full_vb(settings: Settings) -> list[RunConfig]:
 
 # Which experiments a notebook shows, by the name of its file.
 EXPERIMENTS_OF_NOTEBOOK: dict[str, tuple[Callable[[Settings], list[RunConfig]], ...]] = {
+    "0_method": (figure2,),
     "1_estimators": (estimators, minibatches),
     "2_lower_bound": (figure2,),
     "3_marginal_likelihood": (figure3,),

@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
 from replication.paper import names
 from replication.plots import palette
@@ -148,39 +147,4 @@ def full_vb(curves: pd.DataFrame) -> Figure:
     figure.legend(
         handles, labels, loc="outside lower center", ncols=3, handlelength=3.5, frameon=False, fontsize="small"
     )
-    return figure
-
-
-def graphical_model() -> Figure:
-    """Figure 1: the directed model; solid lines generate, dashed lines infer."""
-    figure = plt.figure(figsize=(3.2, 2.6))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 3.2), ylim=(0, 2.6), aspect="equal")
-    axes.set_axis_off()
-    nodes = {r"$\mathbf{z}$": (1.6, 1.95, "white"), r"$\mathbf{x}$": (1.6, 0.8, "0.85")}
-    for name, (x, y, colour) in nodes.items():
-        axes.add_patch(Circle((x, y), 0.27, facecolor=colour, edgecolor="black"))
-        axes.text(x, y, name, ha="center", va="center", fontsize=14)
-    for name, x in ((r"$\phi$", 0.35), (r"$\theta$", 2.85)):
-        axes.text(x, 1.95, name, ha="center", va="center", fontsize=14)
-    axes.add_patch(Rectangle((0.95, 0.3), 1.3, 2.1, fill=False))
-    axes.text(2.15, 0.38, "N", ha="center")
-    arrows = (
-        ((2.7, 1.95), (1.9, 1.95), 0, "-"),
-        ((2.72, 1.82), (1.86, 0.9), 0, "-"),
-        ((1.6, 1.66), (1.6, 1.1), 0, "-"),
-        ((0.5, 1.95), (1.3, 1.95), 0, "--"),
-        ((1.4, 1.0), (1.4, 1.75), -0.6, "--"),
-    )
-    for start, end, bend, style in arrows:
-        axes.add_patch(
-            FancyArrowPatch(
-                start,
-                end,
-                connectionstyle=f"arc3,rad={bend}",
-                linestyle=style,
-                arrowstyle="-|>",
-                mutation_scale=12,
-                color="black",
-            )
-        )
     return figure
