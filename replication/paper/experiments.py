@@ -174,9 +174,9 @@ def gradient_variance(profile: str) -> dict[str, Any]:
     }
 
 
-def first_bernoulli(settings: Settings) -> str:
+def first_bernoulli(datasets: Sequence[str]) -> str:
     """The first dataset whose pixels have a Bernoulli likelihood; raises ConfigError where there is none."""
-    names = [name for name in settings.datasets if DATASETS[name].likelihood == "bernoulli"]
+    names = [name for name in datasets if DATASETS[name].likelihood == "bernoulli"]
     if not names:
         raise ConfigError("This needs a dataset with a Bernoulli likelihood: datasets = 'mnist' or 'digits'.")
     return names[0]

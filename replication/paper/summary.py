@@ -62,7 +62,7 @@ def load(settings: experiments.Settings) -> Summary:
         claims.orderings(compared[3]),
     ]
     cpus = sorted({cpu for runs in found.values() for run in runs for cpu in run.cpus})
-    longest = records.curves([*found[2], *found[3]]).groupby("dataset")["samples_evaluated"].max()
+    longest = records.curves(found[2]).groupby("dataset")["samples_evaluated"].max()
     return Summary(settings.reading, compared, pd.concat(tables, ignore_index=True), cpus, longest.to_dict())
 
 
@@ -156,16 +156,27 @@ def headline(found: Summary) -> str:
 
 
 def as_readme(summaries: Mapping[str, Summary]) -> str:
-    """The README's block: both readings side by side, how far, and on which machines."""
+    """The README's block: how far the figures go, how many curves are within, on which machines; both readings."""
     table = side_by_side(summaries)
-    header = ["", *(f"`{name}`" for name in table)]
-    first = next(iter(summaries.values()))
+    first, *others = summaries.values()
+    counts = first.counts
     far = " and ".join(
         f"{names.scientific(samples)} on {names.DATASETS[dataset]}" for dataset, samples in first.samples.items()
     )
+    also = ", ".join(f"{other.counts['within']} under `{other.reading.name}`" for other in others)
+    missing = (
+        f" {counts['not run']} are not run: their records have no curve yet that the paper draws."
+        if counts["not run"]
+        else ""
+    )
+    header = ["", *(f"`{name}`" for name in table)]
     return "\n\n".join([
+        f"Our longest runs go to {far} training samples; the paper's axes end at 1e8 and beyond. Of the paper's "
+        f"{counts['curves']} curves {counts['within']} are within a tolerance at the right edge, the furthest point that "
+        f"both have, under the reading `{first.reading.name}` ({also}); far above counts as a miss, too.{missing} "
+        f"{_provenance(first)}",
         _markdown([header, *([name, *row] for name, row in zip(table.index, table.to_numpy().tolist(), strict=True))]),
-        f"{tolerances()} The longest runs of `{first.reading.name}` go to {far} samples. {_provenance(first)}",
+        tolerances(),
     ])  # fmt: skip
 
 
