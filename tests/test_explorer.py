@@ -87,7 +87,7 @@ def test_the_map_of_a_deep_model_is_a_plane_through_the_point(app):
     app.axes[0].value, app.axes[1].value = 3, 1
     z = app.z.copy()
     press(app, 0.5, 0.5)
-    assert app.z[3] == app.z[1] == 0
+    assert np.abs(app.z[[3, 1]]).max() < 0.01  # the middle of the pixel beside the middle of the map
     np.testing.assert_array_equal(app.z[[0, 2, 4]], z[[0, 2, 4]])
     app.axes[0].value = 1
     assert "two different axes" in app.status.value

@@ -1,7 +1,10 @@
 """What a trained model shows: manifolds, samples, reconstructions, interpolations, the use of its latent space."""
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
+from scipy.special import logsumexp
 from scipy.stats import norm
 
 from replication import draws
@@ -60,6 +63,31 @@ def random_samples(params: Params, n: int, seed: int) -> np.ndarray:
     """Decoder means [n, D] of draws from the prior (figure 5)."""
     z = draws.normal(draws.stream(seed, 0, "samples"), [n, n_latent_of(params)])
     return decoder_mean(params, z)
+
+
+class Proposals(NamedTuple):
+    """`n` values of z per image: the first decoded [M, D], and the means over images of `ess` and log p(x) [nats]."""
+
+    n: int
+    first: np.ndarray
+    ess: float
+    log_px: float
+
+
+def proposals(params: Params, x: np.ndarray, n: int, seed: int) -> dict[str, Proposals]:
+    """Importance sampling of log p(x) from the prior and from the encoder, for images x [M, D]."""
+    q_z_given_x = networks.encode(params.encoder, tf.constant(x))
+    eps = draws.normal(draws.stream(seed, 0, "samples"), [n, len(x), n_latent_of(params)])
+    found = {}
+    for name, q, z in (
+        ("prior", networks.prior(n_latent_of(params)), eps),
+        ("encoder", q_z_given_x, q_z_given_x.mean() + q_z_given_x.stddev() * eps),
+    ):
+        log_w = (networks.log_joint(params.decoder, tf.constant(x), z) - q.log_prob(z)).numpy().astype(float)
+        ess = np.exp(2 * logsumexp(log_w, axis=0) - logsumexp(2 * log_w, axis=0))
+        log_px = logsumexp(log_w, axis=0) - np.log(n)
+        found[name] = Proposals(n, decoder_mean(params, z[0]), float(ess.mean()), float(log_px.mean()))
+    return found
 
 
 def interpolation(params: Params, x_from: np.ndarray, x_to: np.ndarray, n: int) -> np.ndarray:

@@ -1,46 +1,25 @@
 """The answer at the head of each notebook: two or three sentences whose numbers are computed from records."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
-from scipy.special import logsumexp
 
-from replication import draws, paths
-from replication.model import networks
 from replication.paper import appendix_f, claims, names, verdict
-from replication.runs.records import Record, curves, last_rows, load_weights
+from replication.runs.records import Record, curves, last_rows
 
-N_PROPOSED = 1000
+if TYPE_CHECKING:
+    from replication.model.latent import Proposals  # imports TensorFlow
 
 
-def method(record: Record | None, x: np.ndarray, profile: str) -> tuple[str, dict[str, np.ndarray]]:
-    """Notebook 0: how many values of z from the prior and from the encoder count for images x [M, D].
-
-    Also the images, and one proposal of each kind for every image, decoded.
-    """
-    rows = {"image $x$": x}
-    if record is None:
-        return "The model with 20 latent variables is not recorded: 0 proposals to compare.", rows
-    params = networks.from_arrays(load_weights(record.config, paths.runs(profile)))
-    q_z_given_x = networks.encode(params.encoder, tf.constant(x))
-    prior = networks.prior(record.config.n_latent)
-    eps = draws.normal(draws.stream(0, 0, "samples"), [N_PROPOSED, *q_z_given_x.mean().shape])
-    lines = []
-    for name, q, z in (
-        ("prior", prior, eps),
-        ("encoder", q_z_given_x, q_z_given_x.mean() + q_z_given_x.stddev() * eps),
-    ):
-        log_w = (networks.log_joint(params.decoder, tf.constant(x), z) - q.log_prob(z)).numpy().astype(float)
-        ess = np.exp(2 * logsumexp(log_w, axis=0) - logsumexp(2 * log_w, axis=0)).mean()
-        log_px = (logsumexp(log_w, axis=0) - np.log(N_PROPOSED)).mean()
-        lines.append(
-            f"Of {N_PROPOSED:,} values of z from the {name}, {ess:.0f} count for an image; "
-            f"they put log p(x) at {log_px:.0f} nats."
-        )
-        rows[f"from the\n{name}"] = networks.decode(params.decoder, z[0]).mean().numpy()
-    return "\n".join(lines), rows
+def method(proposals: Mapping[str, "Proposals"]) -> str:
+    """Notebook 0: how many values of z from the prior and from the encoder count for an image."""
+    return "\n".join(
+        f"Of {found.n:,} values of z from the {name}, {found.ess:.0f} count for an image; "
+        f"they put log p(x) at {found.log_px:.0f} nats."
+        for name, found in proposals.items()
+    )
 
 
 def estimators(ratios: pd.DataFrame, runs: list[Record], by_size: list[Record]) -> str:
@@ -61,8 +40,8 @@ def estimators(ratios: pd.DataFrame, runs: list[Record], by_size: list[Record]) 
         f"The bound on test then ends at {bound['sgvb_b']:.1f} nats with SGVB B, at {bound['score_function']:.1f} with "
         f"the score function, and at {bound['score_function_baseline']:.1f} with its baseline, which takes 2 samples "
         "of z.",
-        f"At equal training samples a minibatch of {few} ends {_signed(sizes[few] - sizes[many])} nats from the "
-        f"paper's M = {many}.",
+        f"At equal training samples a minibatch of {few} ends {abs(sizes[few] - sizes[many]):.1f} nats "
+        f"{'above' if sizes[few] > sizes[many] else 'below'} the paper's M = {many}.",
     ])  # fmt: skip
 
 

@@ -11,7 +11,7 @@ ESTIMATORS = {
     "sgvb_b": "SGVB B",
     "sgvb_a": "SGVB A",
     "score_function": "score function",
-    "score_function_baseline": "score function, control variate",
+    "score_function_baseline": "score function, baseline",
 }
 FIGURES = {2: "Figure 2: the lower bound [nats]", 3: "Figure 3: log p(x) [nats]"}
 SYMBOLS = {"n_latent": "Nz", "n_train": "N"}

@@ -172,8 +172,8 @@ def as_readme(summaries: Mapping[str, Summary]) -> str:
     header = ["", *(f"`{name}`" for name in table)]
     return "\n\n".join([
         f"Our longest runs go to {far} training samples; the paper's axes end at 1e8 and beyond. Of the paper's "
-        f"{counts['curves']} curves {counts['within']} are within a tolerance at the right edge, the furthest point that "
-        f"both have, under the reading `{first.reading.name}` ({also}); far above counts as a miss, too.{missing} "
+        f"{counts['curves']} curves {counts['within']} are within a tolerance at the right edge, the furthest point "
+        f"that both have, under the reading `{first.reading.name}` ({also}); far above counts as a miss, too.{missing} "
         f"{_provenance(first)}",
         _markdown([header, *([name, *row] for name, row in zip(table.index, table.to_numpy().tolist(), strict=True))]),
         tolerances(),
