@@ -56,6 +56,8 @@ def test_a_wider_gap_with_more_latent_variables_is_seen():
     assert table["ours"].to_dict() == {"MNIST, Nz = 10": 0.5, "MNIST, Nz = 20": 4}
     assert table["holds"].to_dict() == {"MNIST, Nz = 10": True, "MNIST, Nz = 20": False}
     assert table["holds_in_paper"].to_dict() == table["holds"].to_dict()
+    without_train = [*rows, (200, "aevb", "test", 1e6, -80, -80)]
+    assert len(claims.gap(compared(without_train))) == 2, "a model without its curve on train hides no other"
 
 
 def test_the_papers_sentence_on_overfitting_fails_on_its_own_frey_face_curves():
