@@ -12,7 +12,7 @@ from replication.paper import readings
 from replication.paper.readings import Reading
 
 PROFILES = {
-    "smoke": "seconds, on scikit-learn's digits",
+    "smoke": "the smallest batch, on scikit-learn's digits",
     "quick": "every figure from scratch in minutes",
     "paper": "the paper's full scale, resumable",
 }
