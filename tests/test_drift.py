@@ -48,9 +48,10 @@ def test_the_first_evaluation_point_is_the_recorded_one(config, tmp_path, load_o
     shorter = config.replace(samples_total=first)
     again = training.train(shorter, tmp_path).curve.set_index("split")
     expected = recorded[recorded["samples_evaluated"] == first].set_index("split")
-    for split in ("train", "test"):
+    for split in [split for split in records.SPLITS if split in expected.index]:  # older records have no train
         noise = 0.0
-        if config.metric == "bound" and config.algorithm != "full_vb":  # the KL is exact: it has no noise of eps
+        is_bound = config.metric == "bound" and config.algorithm != "full_vb"
+        if is_bound and split == "test":  # the KL is exact: it has no noise of eps
             assert again.loc[split, "kl"] == pytest.approx(expected.loc[split, "kl"], abs=NATS), split
             _, sd = eps_noise.bound(shorter, records.load_weights(shorter, tmp_path), split)
             noise = 4 * 2**0.5 * sd  # the record and the new run have a draw of eps each
