@@ -121,15 +121,12 @@ class Explorer:
         self.models = models
         self.choice = widgets.Dropdown(options=list(models), description="model")
         self.map = widgets.Image(format="png", layout=widgets.Layout(flex="0 0 auto", max_width="none"))
-        self.decoded = widgets.Image(format="png", layout=widgets.Layout(height=f"{IMAGE_HEIGHT}px"))
+        self.decoded = self._picture(IMAGE_HEIGHT)
         self.axes = [widgets.Dropdown(description=name) for name in ("across", "up")]
         self.sliders = [self._slider(), self._slider()]
         self.elsewhere = widgets.Button(description="new random z")
         self.index = widgets.IntText(0, description="test image")
-        self.pair = widgets.Image(
-            format="png",
-            layout=widgets.Layout(height=f"{IMAGE_HEIGHT // 2}px", display="none"),  # until there is one
-        )
+        self.pair = self._picture(IMAGE_HEIGHT // 2)
         self.status = widgets.HTML(WELCOME)
         self.link = widgets.HTML(layout=widgets.Layout(display="none" if query is None else None))
         self._updating = False
@@ -157,6 +154,7 @@ class Explorer:
                 dropdown.value = axis
                 dropdown.layout.display = "none" if self.model.n_latent == 2 else None
             self.elsewhere.layout.display = self.axes[0].layout.display
+        self.pair.layout.display, self.status.value = "none", WELCOME
         self._jump(np.zeros(self.model.n_latent, np.float32))
 
     def move(self, z: np.ndarray) -> None:
@@ -286,7 +284,12 @@ class Explorer:
 
     @staticmethod
     def _slider() -> widgets.FloatSlider:
-        return widgets.FloatSlider(min=-LIMIT, max=LIMIT, step=0.05, readout_format=".2f")
+        return widgets.FloatSlider(min=-LIMIT, max=LIMIT, step=0.01, readout_format=".2f")
+
+    @staticmethod
+    def _picture(height: int) -> widgets.Image:
+        """Of that many pixels, as wide as its image is, not as its column."""
+        return widgets.Image(format="png", layout=widgets.Layout(height=f"{height}px", object_fit="contain"))
 
     @property
     def _plane(self) -> tuple[int, int]:

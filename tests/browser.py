@@ -28,7 +28,7 @@ CHROMIUM = next(
 )
 # The map and the decoded image.
 IMAGES = "Array.from(document.querySelectorAll('img.widget-image')).slice(0, 2).map(image => image.src)"
-SIZE, WIDTH, FRAME_MS = (780, 600), 640, 200  # of the film: pixels on the page and in the file, time
+SIZE, WIDTH, FRAME_MS = (840, 580), 640, 200  # of the film: pixels on the page and in the file, time
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def opened(url: str) -> Iterator[Page]:
     """A page with the explorer, ready for the reader."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1100, "height": 900})
+        page = browser.new_page(viewport={"width": 1100, "height": 1200})
         go(page, url)
         yield page
         browser.close()

@@ -74,10 +74,10 @@ def test_a_click_in_the_margin_goes_to_the_edge(app):
 def test_a_move_takes_less_than_50_ms(app):
     seconds = []
     for value in np.linspace(-2, 2, 21):
-        start = time.perf_counter()
+        start = time.process_time()
         app.sliders[1].value = value
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.05  # the best, since other tests run beside this one
+        seconds.append(time.process_time() - start)  # other tests run beside this one
+    assert np.median(seconds) < 0.05
 
 
 def test_the_map_of_a_deep_model_is_a_plane_through_the_point(app):
