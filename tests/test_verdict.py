@@ -82,12 +82,15 @@ def test_a_curve_is_judged_along_its_way():
     assert row["distance"] == pytest.approx((1 + 3 + 0.5) / 3 / 2)
     counts = verdict.counts([verdict.judge(verdict.compare_with_paper(ours))])
     assert counts["within"] == 1 and counts["within_along"] == 0 and counts["not run"] == 35
+    assert counts["late"] == counts["within_late"] == 1, (
+        "of the points beyond what the search sees, 1e7, all are within"
+    )
 
 
 def test_differences_are_also_in_standard_deviations_of_the_seeds():
     both = pd.concat([curves_of(-120.0), curves_of(-122.0, seed=1)])
     table = verdict.compare_with_paper(both).query("samples_evaluated == 1_000_000")
-    assert table["in_seed_sds"].item() == pytest.approx(table["difference"].item() / 2**0.5)
+    assert table["in_seed_sds"].item() == pytest.approx(table["difference"].item() / (2 * (1 + 1 / 2)) ** 0.5)
     assert verdict.seeds(verdict.compare_with_paper(both))["n_seeds"].tolist() == [2]
 
 

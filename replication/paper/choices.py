@@ -15,10 +15,11 @@ from replication.config import RunConfig
 from replication.paper import names, reference, verdict
 from replication.paper.experiments import Settings, figure2, figure3, settings
 from replication.paper.readings import AUTHORS_WAKE_SLEEP, Reading
+from replication.paper.verdict import FIT_UNTIL
 from replication.runs.records import Record, curves, existing
 
 LEARNING_RATES = (0.01, 0.02, 0.1)  # the paper's three
-FIT_FROM, FIT_UNTIL = 500_000, {2: 3_000_000, 3: 5_000_000}
+FIT_FROM = 500_000
 SEEDS = (0, 1, 2)
 AS_CLOSE = 0.05  # tolerances: candidates that are no further apart count as equal, and the first one is chosen
 NO_READING = Reading("", "", {})

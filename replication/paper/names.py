@@ -44,5 +44,8 @@ def panel(dataset: str, size: str, value: int) -> str:
 
 
 def scientific(samples: float) -> str:
-    """A number of samples as a reader writes it: 3000000 as 3e6; nothing where there is none."""
-    return "" if samples != samples else f"{samples:.0e}".replace("e+0", "e").replace("e+", "e")
+    """A number of samples as a reader writes it, to three digits: 3000000 as 3e6; nothing where there is none."""
+    if samples != samples:
+        return ""
+    mantissa, _, exponent = f"{samples:.2e}".partition("e")
+    return f"{float(mantissa):g}e{int(exponent)}"

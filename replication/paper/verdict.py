@@ -21,6 +21,7 @@ PANELS = {  # what tells the curves of a figure apart, and the column that it sh
     3: (["dataset", "n_train", "algorithm", "split"], "log_px"),
 }
 ALONG_FROM = 1_000_000  # training samples
+FIT_UNTIL = {2: 3_000_000, 3: 5_000_000}  # what the search for the closest reading sees, per figure
 TOLERANCE = {(2, "mnist"): 2.0, (3, "mnist"): 2.5}  # nats
 SHARE_OF_RANGE = 0.05  # the tolerance elsewhere, as a share of the range of the paper's values on that dataset
 CLASSES = ("within", "above", "below", "not run")
@@ -32,7 +33,8 @@ def compare_with_paper(curves: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
 
     `paper` is NaN where the figure does not draw it. `se` has the standard error of our evaluation, over datapoints,
     and that of the seeds; where a panel has one seed, their spread in the panel of its dataset that has several.
-    `in_seed_sds` is the difference in standard deviations of the seeds, where a panel has several.
+    `in_seed_sds` is the difference in its own standard deviation by chance of the seeds, where a panel has several: the
+    paper has one seed, we have a mean.
     """
     keys, column = PANELS[figure]
     table = curves.groupby([*keys, "samples_evaluated"], as_index=False).agg(
@@ -48,7 +50,7 @@ def compare_with_paper(curves: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
     elsewhere = table.groupby(["dataset", "algorithm", "split", "samples_evaluated"])["spread"].transform("max")
     seeds = table["spread"].fillna(elsewhere).fillna(0) / table["n_seeds"] ** 0.5
     table["se"] = np.hypot(table["evaluation"], seeds)
-    table["in_seed_sds"] = table["difference"] / table["spread"]
+    table["in_seed_sds"] = table["difference"] / (table["spread"] * (1 + 1 / table["n_seeds"]) ** 0.5)
     return table[[*keys, "samples_evaluated", *VALUES, "tolerance", "n_seeds", "in_seed_sds"]]
 
 
@@ -56,15 +58,17 @@ def judge(table: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
     """Each curve that the paper draws: classified at the right edge, and its way there.
 
     `table` is that of `compare_with_paper`. `along` is the share of evaluation points beyond ALONG_FROM that are within
-    the tolerance, `distance` the mean absolute difference over them in tolerances. A curve without a common point keeps
-    its row: it is `not run`.
+    the tolerance, `distance` the mean absolute difference over them in tolerances; `late` is the share beyond
+    FIT_UNTIL, NaN where there is no such point. A curve without a common point keeps its row: it is `not run`.
     """
     keys, _ = PANELS[figure]
     common = table.dropna(subset=["difference"])
     furthest = common.loc[common.groupby(keys)["samples_evaluated"].idxmax()]
     beyond = common[common["samples_evaluated"] >= ALONG_FROM]
     distance = beyond["difference"].abs() / beyond["tolerance"]
-    ways = beyond.assign(distance=distance, along=distance <= 1).groupby(keys)[["along", "distance"]].mean()
+    is_late = beyond["samples_evaluated"] > 1.01 * FIT_UNTIL[figure]  # an evaluation point may lie a step beside
+    shares = beyond.assign(distance=distance, along=distance <= 1, late=(distance <= 1).astype(float).where(is_late))
+    ways = shares.groupby(keys)[["along", "distance", "late"]].mean()
     every = reference.load(figure).astype({"n_train": "Int64"})[keys].drop_duplicates()
     rows = every.merge(furthest, how="left", on=keys).merge(ways.reset_index(), how="left", on=keys)
     rows["verdict"] = [classify(row["difference"], row["tolerance"]) for _, row in rows.iterrows()]
@@ -72,12 +76,17 @@ def judge(table: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
 
 
 def counts(judged: Iterable[pd.DataFrame]) -> dict[str, float]:
-    """Over all curves: how many, in each of CLASSES at the right edge, within all along, and the mean distance."""
+    """Over all curves: how many, in each of CLASSES at the right edge, within all along, and the mean distance.
+
+    `late` is how many have points beyond FIT_UNTIL, `within_late` how many of them are within at every one.
+    """
     table = pd.concat(judged)
     return {
         "curves": len(table),
         **{word: int((table["verdict"] == word).sum()) for word in CLASSES},
         "within_along": int((table["along"] == 1).sum()),
+        "late": int(table["late"].notna().sum()),
+        "within_late": int((table["late"] == 1).sum()),
         "distance": float(table["distance"].mean()),
     }
 
