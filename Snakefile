@@ -1,8 +1,9 @@
-"""The batch: one job per training run, one per notebook. `snakemake --cores 2 --config profile=quick`."""
+"""The batch on a cluster: a job per training run, one per notebook. `snakemake --executor slurm --config profile=paper`.
 
-from pathlib import Path
+`make reproduce` does the same on one machine, in processes that start once.
+"""
 
-from replication import paths
+from replication import batch, paths
 from replication.paper.experiments import all_runs, runs_of_notebook, settings
 from replication.runs import records
 
@@ -10,16 +11,8 @@ CHOSEN = settings(
     config.get("profile", "quick"), datasets=config.get("datasets"), reading=config.get("reading", "closest")
 )
 RUNS = paths.runs(CHOSEN.profile).relative_to(paths.ROOT)
-READING = CHOSEN.reading.name
-OUT = paths.executed(CHOSEN.profile, READING).relative_to(paths.ROOT)
-DATASETS = ",".join(CHOSEN.datasets)
-NOTEBOOKS = sorted(notebook.stem for notebook in paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
-NOT_IN_NOTEBOOKS = ("__main__.py", "batch.py", "benchmark/*.py")
-SOURCE = [
-    str(file)
-    for file in sorted(Path("replication").rglob("*.py"))
-    if not any(file.match(f"replication/{pattern}") for pattern in NOT_IN_NOTEBOOKS)
-]
+OUT = batch.folder(CHOSEN).relative_to(paths.ROOT)
+PARAMETERS = batch.parameters(CHOSEN)
 
 
 def finished(run):
@@ -33,15 +26,15 @@ def finished(run):
 
 # Every run once, as far as the notebook that wants most of it.
 FINISHED = {run.run_id: finished(run) for run in all_runs(CHOSEN)}
-TRAIN = f"python -m replication train --profile {CHOSEN.profile} --datasets {DATASETS} --reading {READING} --jobs 1"
-TRAIN += f" --only {{wildcards.run_id}} --outcome {OUT}/logs/{{wildcards.run_id}}.json > {{log}} 2>&1"
+TRAIN = "python -m replication train --jobs 1 --only {wildcards.run_id}"
+TRAIN += "".join(f" --{name} {value}" for name, value in PARAMETERS.items()) + " > {log} 2>&1"
 
 
 # The runs are named here too: Snakemake does not make a missing file anew for a notebook that is there.
 rule all:
     input:
         FINISHED.values(),
-        expand(f"{OUT}/{{notebook}}.ipynb", notebook=NOTEBOOKS),
+        expand(f"{OUT}/{{notebook}}.ipynb", notebook=batch.notebooks()),
 
 
 # A run without a record.
@@ -72,10 +65,8 @@ rule extend:
 # Executed beside the logs and moved: a failed notebook stays there with its traceback.
 rule notebook:
     input:
-        SOURCE,
-        paths.PAPER_CURVES.relative_to(paths.ROOT),
-        notebook="notebooks/{notebook}.ipynb",
-        runs=lambda wildcards: [FINISHED[run.run_id] for run in runs_of_notebook(wildcards.notebook, CHOSEN)],
+        lambda wildcards: [file.relative_to(paths.ROOT) for file in batch.inputs(wildcards.notebook)],
+        lambda wildcards: [FINISHED[run.run_id] for run in runs_of_notebook(wildcards.notebook, CHOSEN)],
     output:
         f"{OUT}/{{notebook}}.ipynb",
     log:
@@ -83,6 +74,8 @@ rule notebook:
     retries: 1
     priority: 1
     shell:
-        f"papermill {{input.notebook}} {OUT}/logs/{{wildcards.notebook}}.ipynb --cwd notebooks --no-progress-bar"
-        f" -p profile {CHOSEN.profile} -p datasets {DATASETS} -p reading {READING} > {{log}} 2>&1"
+        f"papermill notebooks/{{wildcards.notebook}}.ipynb {OUT}/logs/{{wildcards.notebook}}.ipynb"
+        " --cwd notebooks --no-progress-bar"
+        + "".join(f" -p {name} {value}" for name, value in PARAMETERS.items())
+        + f" > {{log}} 2>&1"
         f" && mv {OUT}/logs/{{wildcards.notebook}}.ipynb {{output}}"

@@ -1,9 +1,7 @@
 """The command line: `python -m replication --help`."""
 
-import json
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import joblib
@@ -48,7 +46,6 @@ def train(
     reading: Reading = "closest",
     seed: int = 0,
     jobs: Jobs = CORES,
-    outcome: Annotated[Path | None, typer.Option(help="JSON file for the core-seconds of each run")] = None,
 ) -> None:
     """Train the runs of a profile that are not complete, from their checkpoints."""
     from replication.paper.experiments import all_runs, settings
@@ -60,8 +57,6 @@ def train(
         raise ReplicationError(f"Profile {profile} has no run {only}. Its runs are:\n{known}")
     todo = [c for c in configs if only in (None, c.run_id) and not records.is_complete(c, paths.runs(profile))]
     seconds = parallel.train_all(todo, paths.runs(profile), jobs) if todo else {}
-    if outcome:
-        outcome.write_text(json.dumps(seconds))
     print(f"{parallel.in_words(seconds)} The records are in {paths.runs(profile)}")
 
 

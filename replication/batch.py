@@ -1,18 +1,25 @@
-"""`make reproduce`: data, then every run and notebook through Snakemake, then a summary of what happened."""
+"""`make reproduce`: data, then every run and notebook that is missing, then a summary of what happened."""
 
 import json
-import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Mapping
 from pathlib import Path
-
-import papermill
+from typing import Any
 
 from replication import data, paths
 from replication.errors import ReplicationError, UnreachableError
+from replication.files import locked
 from replication.paper import names, summary
-from replication.paper.experiments import Settings, all_runs, settings
+from replication.paper.experiments import Settings, all_runs, runs_of_notebook, settings
+from replication.progress import is_watched
 from replication.runs import parallel, records
+from replication.runs.parallel import Done, Failure, Job
+
+FIRST = "2_lower_bound"  # the main figure
+NOT_IN_NOTEBOOKS = ("__main__.py", "batch.py", "benchmark/*.py")
+LINES_OF_A_REASON = 12
 
 FALLBACK = """
 ****************************************************************************************
@@ -40,31 +47,127 @@ def reachable_datasets() -> list[str]:
 
 
 def reproduce(profile: str, reading: str, n_jobs: int) -> None:
-    """Run what is missing of a profile and say what ran, how long it took and where to look.
+    """Do what is missing of a profile and say what was done, how long it took and where to look.
 
-    Raises ReplicationError when a job fails; what the others computed is kept.
+    While another batch of the profile runs, waits for it. Raises ReplicationError when a job fails, or when the user
+    stops the batch; what was done is kept.
     """
     start = time.monotonic()
     chosen = settings(profile, datasets=None if profile == "smoke" else reachable_datasets(), reading=reading)
-    folder = paths.runs(profile)
-    todo = [config for config in all_runs(chosen) if not records.is_complete(config, folder)]
-    out = paths.executed(profile, reading)
-    outcomes = [out / "logs" / f"{config.run_id}.json" for config in todo]
-    stamps = (stamp for config in todo for stamp in (out / "extended").glob(f"{config.run_id}-*"))
-    for file in (*outcomes, *stamps):
-        file.unlink(missing_ok=True)
-    changed = _run_snakemake(chosen, n_jobs)
+    with locked(folder(chosen)):
+        todo = jobs(chosen)
+        try:
+            results, failures = parallel.work_off(todo, n_jobs, _as_line)
+        except KeyboardInterrupt:
+            raise ReplicationError(_stopped(chosen)) from None
     print(f"\nProfile {profile}, reading {reading}, on {', '.join(chosen.datasets)}, {time.monotonic() - start:.0f} s.")
-    if not todo and not changed:
-        print("Nothing to do: every run and notebook was there.")
+    if todo:
+        seconds = {job.name: results[job.name] for job in todo if job.samples and job.name in results}
+        print(f"{parallel.in_words(seconds)} Executed {parallel.counted(len(results) - len(seconds), 'notebook')}.")
     else:
-        seconds = dict(item for file in outcomes if file.exists() for item in json.loads(file.read_text()).items())
-        print(f"{parallel.in_words(seconds)} Executed {parallel.counted(len(changed), 'notebook')}.")
+        print("Nothing to do: every run and notebook was there.")
+    if failures:
+        raise ReplicationError(_unfinished(todo, results, failures))
     _print_results(chosen)
-    places = {"Figures": paths.figures(profile), "Notebooks": out, "Records": folder}
+    places = {"Figures": paths.figures(profile), "Notebooks": folder(chosen), "Records": paths.runs(profile)}
     print()
     for name, place in places.items():
         print(f"{name:9} {place.relative_to(paths.ROOT)}")
+
+
+def jobs(chosen: Settings) -> list[Job]:
+    """What is missing, in order: for each notebook, that of figure 2 first, its runs and then itself."""
+    runs, out = paths.runs(chosen.profile), folder(chosen)
+    first = {run.run_id for run in runs_of_notebook(FIRST, chosen)}
+    missing = {
+        run.run_id: parallel.training_job(run, runs, out / "logs" / f"{run.run_id}.log", int(run.run_id not in first))
+        for run in all_runs(chosen)
+        if not records.is_complete(run, runs)
+    }
+    found: dict[str, Job] = {}
+    for notebook in sorted(notebooks(), key=lambda name: name != FIRST):
+        needs = [run.run_id for run in runs_of_notebook(notebook, chosen) if run.run_id in missing]
+        found |= {name: missing[name] for name in needs}
+        if needs or not _is_current(notebook, chosen):
+            arguments, log = (notebook, parameters(chosen), out), out / "logs" / f"{notebook}.log"
+            found[notebook] = Job(notebook, _execute, arguments, log, frozenset(needs), rank=int(notebook != FIRST))
+    return list(found.values())
+
+
+def parameters(chosen: Settings) -> dict[str, str]:
+    """What the batch tells each run and notebook: their options and parameters."""
+    return {"profile": chosen.profile, "datasets": ",".join(chosen.datasets), "reading": chosen.reading.name}
+
+
+def folder(chosen: Settings) -> Path:
+    """Where the batch puts the executed notebooks and its logs."""
+    return paths.executed(chosen.profile, chosen.reading.name)
+
+
+def notebooks() -> list[str]:
+    """The names of the committed notebooks."""
+    return sorted(file.stem for file in paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
+
+
+def inputs(notebook: str) -> list[Path]:
+    """The files that a notebook depends on, beside the records of its runs."""
+    package = paths.ROOT / "replication"
+    used = [file for file in package.rglob("*.py") if not any(file.match(f"replication/{p}") for p in NOT_IN_NOTEBOOKS)]
+    return [*sorted(used), paths.PAPER_CURVES, paths.NOTEBOOKS / f"{notebook}.ipynb"]
+
+
+def _is_current(notebook: str, chosen: Settings) -> bool:
+    """Whether the executed notebook is newer than all that it depends on; its runs are complete."""
+    executed = folder(chosen) / f"{notebook}.ipynb"
+    curves = [paths.runs(chosen.profile) / run.run_id / records.CURVE for run in runs_of_notebook(notebook, chosen)]
+    newest = max(file.stat().st_mtime_ns for file in (*inputs(notebook), *curves))
+    return executed.exists() and executed.stat().st_mtime_ns >= newest
+
+
+def _execute(report: object, notebook: str, parameters: Mapping[str, str], out: Path) -> None:
+    """Execute a notebook beside the logs and move it: a failed one stays there with its traceback."""
+    import papermill  # in the worker only: it takes a second
+
+    draft = out / "logs" / f"{notebook}.ipynb"
+    for is_last in (False, True):
+        try:
+            papermill.execute_notebook(
+                paths.NOTEBOOKS / f"{notebook}.ipynb", draft, parameters, cwd=paths.NOTEBOOKS, progress_bar=False
+            )
+            break
+        except papermill.PapermillExecutionError as error:
+            raise ReplicationError(str(error).strip()) from error
+        except RuntimeError:  # the kernel died, or did not start: two that start at once may choose the same port
+            if is_last:
+                raise
+    draft.replace(out / draft.name)
+
+
+def _as_line(job: Job, outcome: Done | Failure) -> str | None:
+    """What the terminal says when a job ends: of a run that was trained nothing, since its bar does."""
+    if isinstance(outcome, Failure):
+        reason = "\n".join(outcome.reason.splitlines()[-LINES_OF_A_REASON:])
+        return f"{job.name} failed:\n{textwrap.indent(reason, '  ')}\n  Its log: {job.log}"
+    if not job.samples:
+        return f"Executed {job.name}"
+    return None if is_watched() else f"Trained {job.name} ({outcome.result:.0f} core-seconds)"
+
+
+def _stopped(chosen: Settings) -> str:
+    runs = all_runs(chosen)
+    complete = sum(records.is_complete(run, paths.runs(chosen.profile)) for run in runs)
+    return (
+        f"Stopped. {complete} of {len(runs)} runs are complete, the others keep their last checkpoint: "
+        "run the same command again to go on from there."
+    )
+
+
+def _unfinished(todo: list[Job], results: Mapping[str, Any], failures: Mapping[str, Failure]) -> str:
+    said = [f"{len(failures)} of {len(todo)} jobs failed: {', '.join(failures)}. The lines above say why."]
+    if left := [job.name for job in todo if not job.samples and job.name not in {**results, **failures}]:
+        said.append(f"Not executed for that reason: {', '.join(left)}.")
+    said.append("What was done is kept: run the same command again to do the rest.")
+    return "\n".join(said)
 
 
 def execute_notebooks(folder: Path, only: str | None = None) -> None:
@@ -76,6 +179,8 @@ def execute_notebooks(folder: Path, only: str | None = None) -> None:
     if only and only not in [notebook.stem for notebook in notebooks]:
         known = ", ".join(notebook.stem for notebook in notebooks)
         raise ReplicationError(f"There is no notebook {only} in {folder}. The notebooks are {known}.")
+    import papermill  # here only: it takes a second
+
     for notebook in (notebook for notebook in notebooks if only in (None, notebook.stem)):
         papermill.execute_notebook(notebook, notebook, cwd=folder, progress_bar=sys.stderr.isatty())
         content = json.loads(notebook.read_text())
@@ -93,30 +198,6 @@ def execute_notebooks(folder: Path, only: str | None = None) -> None:
 def _is_greeting(output: dict) -> bool:
     """What TensorFlow's C++ prints on import, which no setting silences."""
     return output.get("name") == "stderr" and "absl::InitializeLog" in "".join(output["text"])
-
-
-def _run_snakemake(chosen: Settings, n_jobs: int) -> list[Path]:
-    """Run the Snakefile; returns the executed notebooks that are new."""
-    out = paths.executed(chosen.profile, chosen.reading.name)
-    before = _notebooks(out)
-    command = [sys.executable, "-m", "snakemake", "--cores", str(n_jobs), "--quiet", "rules", "--show-failed-logs"]
-    command += ["--prioritize", str((out / "2_lower_bound.ipynb").relative_to(paths.ROOT))]  # the main figure first
-    command += [
-        "--config",
-        f"profile={chosen.profile}",
-        f"datasets={','.join(chosen.datasets)}",
-        f"reading={chosen.reading.name}",
-    ]
-    if subprocess.run(command, cwd=paths.ROOT).returncode:
-        raise ReplicationError(
-            f"The batch did not finish; the lines above and the logs in {out / 'logs'} say why. "
-            "What finished is kept: run the same command again to do the rest."
-        )
-    return [notebook for notebook, written in _notebooks(out).items() if before.get(notebook) != written]
-
-
-def _notebooks(folder: Path) -> dict[Path, int]:
-    return {notebook: notebook.stat().st_mtime_ns for notebook in folder.glob("*.ipynb")}
 
 
 def _print_results(chosen: Settings) -> None:

@@ -67,21 +67,13 @@ def _record(config: RunConfig, folder: Path, samples: int) -> None:
 
 
 @pytest.fixture
-def finished_batch(tmp_path) -> Path:
+def finished_batch(project) -> Path:
     """A copy of the project in which every run of the profile smoke has a record, and every notebook was executed."""
-    tree = tmp_path / "tree"
-    for name in ("Snakefile", "replication", "notebooks", "profiles", "data/paper"):
-        source, target = paths.ROOT / name, tree / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            shutil.copy2(source, target)
     for config in all_runs(settings("smoke")):
-        _record(config, tree / "out/smoke/runs", config.samples_total)
-    for notebook in (tree / "notebooks").glob("[0-9]_*.ipynb"):
-        shutil.copy(notebook, tree / "out/smoke")
-    return tree
+        _record(config, project / "out/smoke/runs", config.samples_total)
+    for notebook in (project / "notebooks").glob("[0-9]_*.ipynb"):
+        shutil.copy(notebook, project / "out/smoke")
+    return project
 
 
 def _outputs_to_make(tree: Path) -> set[str]:
@@ -93,17 +85,28 @@ def _outputs_to_make(tree: Path) -> set[str]:
     return set(re.findall(r"^ +output: out/smoke/(.*)$", run.stdout + run.stderr, re.MULTILINE))
 
 
+def _jobs_to_do(tree: Path) -> list[str]:
+    """What a batch on this machine would do."""
+    script = "from replication import batch; from replication.paper.experiments import settings; "
+    script += "print(*(job.name for job in batch.jobs(settings('smoke'))))"
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    run = subprocess.run([sys.executable, "-c", script], cwd=tree, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()
+
+
 def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
     # Fails if a marker file stands for a deleted record, or if a record that is too short is taken for complete
     # or deleted before it is extended, or if a complete record is trained again because its file is new.
     runs = finished_batch / "out/smoke/runs"
-    assert _outputs_to_make(finished_batch) == set()
+    assert _outputs_to_make(finished_batch) == set() and _jobs_to_do(finished_batch) == []
     deleted, short = full_vb(settings("smoke"))[0], estimators(settings("smoke"))[1]
     shutil.rmtree(runs / deleted.run_id)
     shutil.rmtree(runs / short.run_id)
     _record(short, runs, 1000)
     wanted = {f"runs/{deleted.run_id}/config.json", f"extended/{short.run_id}-{short.samples_total}"}
     assert _outputs_to_make(finished_batch) == {*wanted, "6_full_vb.ipynb", "1_estimators.ipynb"}
+    assert _jobs_to_do(finished_batch) == [short.run_id, "1_estimators", deleted.run_id, "6_full_vb"]
 
 
 def test_a_changed_figure_executes_the_notebooks_again(finished_batch):
@@ -112,7 +115,9 @@ def test_a_changed_figure_executes_the_notebooks_again(finished_batch):
     figures.write_text(figures.read_text() + "\nraise RuntimeError\n")
     seconds = time.time() + 1  # the file system's clock is too coarse to tell this moment from that of the notebooks
     os.utime(figures, (seconds, seconds))
-    assert _outputs_to_make(finished_batch) == {notebook.name for notebook in paths.NOTEBOOKS.glob("[0-9]_*.ipynb")}
+    names = sorted(notebook.stem for notebook in paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
+    assert _outputs_to_make(finished_batch) == {f"{name}.ipynb" for name in names}
+    assert _jobs_to_do(finished_batch) == ["2_lower_bound", *(name for name in names if name != "2_lower_bound")]
 
 
 def test_the_batch_tells_training_from_a_record_rewritten_from_its_checkpoint(tiny, tmp_path):

@@ -1,23 +1,66 @@
-"""Runs side by side, one process and one core each."""
+"""Jobs side by side, such as training runs: a core each, in processes that start once."""
 
+import errno
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing.managers import SyncManager
+import traceback
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from queue import Empty, Queue
+from typing import Any, NamedTuple
 
 import joblib
 
 from replication.config import RunConfig
 from replication.errors import ReplicationError
 from replication.progress import bar
+from replication.runs import records
 
-POLL_SECONDS = 1.0
+FULL_DISK = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
+
+
+class Job(NamedTuple):
+    """`work(report, *arguments)`, to be done in a worker once the jobs that it `needs` are done.
+
+    What it prints goes to `log`. Jobs of a lower `rank` come first; those that are `like` each other share compiled
+    programs, so one worker does them. A job that trains has `samples`, the first `samples_before` of them recorded
+    already, and says where it is by `report(samples, bound)`.
+    """
+
+    name: str
+    work: Callable[..., Any]
+    arguments: tuple
+    log: Path | None = None
+    needs: frozenset[str] = frozenset()
+    rank: int = 0
+    like: Hashable = None
+    samples: int = 0
+    samples_before: int = 0
+
+
+class Report(NamedTuple):
+    """How far a job that trains has come."""
+
+    samples: int
+    bound: float
+
+
+class Done(NamedTuple):
+    """What a job returned."""
+
+    result: Any
+
+
+class Failure(NamedTuple):
+    """Why a job failed: the message of a ReplicationError, a traceback, or how its process ended."""
+
+    reason: str
 
 
 def train_all(configs: list[RunConfig], folder: Path, n_workers: int | None = None) -> dict[str, float]:
@@ -27,18 +70,56 @@ def train_all(configs: list[RunConfig], folder: Path, n_workers: int | None = No
 
     A run that fails leaves the others alone; raises ReplicationError with every failure at the end.
     """
-    n_workers = min(n_workers or joblib.cpu_count(), len(configs))
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    manager = SyncManager(ctx=context)
-    manager.start(_die_with_parent)
-    with manager, ProcessPoolExecutor(n_workers, context, _die_with_parent) as pool:
-        reports = manager.Queue()
-        futures = [pool.submit(_train_one, config, folder, reports) for config in configs]
-        _show(sum(config.samples_total for config in configs), futures, reports)
-    failures = [str(error) for future in futures if (error := future.exception())]
+    jobs = [training_job(config, folder) for config in configs]
+    seconds, failures = work_off(jobs, n_workers or joblib.cpu_count())
     if failures:
-        raise ReplicationError(f"{len(failures)} of {len(configs)} runs failed:\n" + "\n".join(failures))
-    return {config.run_id: future.result() for config, future in zip(configs, futures, strict=True)}
+        reasons = "\n".join(f"{name}: {failure.reason}" for name, failure in failures.items())
+        raise ReplicationError(f"{len(failures)} of {len(configs)} runs failed:\n{reasons}")
+    return seconds
+
+
+def training_job(config: RunConfig, folder: Path, log: Path | None = None, rank: int = 0) -> Job:
+    """The job that trains a run; its result is the core-seconds that it took."""
+    record = records.load(config, folder)
+    samples_before = min(record.samples_evaluated, config.samples_total) if record else 0
+    evaluation = (config.dataset, config.n_latent, config.n_hidden, config.metric)
+    return Job(
+        config.run_id, _train, (config, folder), log, rank=rank, like=evaluation,
+        samples=config.samples_total, samples_before=samples_before,
+    )  # fmt: skip
+
+
+def work_off(
+    jobs: Sequence[Job], n_workers: int, say: Callable[[Job, Done | Failure], str | None] = lambda job, outcome: None
+) -> tuple[dict[str, Any], dict[str, Failure]]:
+    """Do the jobs; one progress bar over all samples. Returns results and failures by name.
+
+    A job that fails leaves the others alone, those that need it aside; a full disk stops all. `say` makes the line that
+    is printed when a job ends.
+    """
+    results: dict[str, Any] = {}
+    failures: dict[str, Failure] = {}
+    samples_of = {job.name: job.samples_before for job in jobs}
+    with (
+        bar(sum(job.samples for job in jobs), "sample", sum(samples_of.values())) as progress,
+        closing(_events(jobs, n_workers)) as events,
+    ):
+        for job, event in events:
+            if isinstance(event, Failure):
+                failures[job.name] = event
+            else:
+                samples = job.samples if isinstance(event, Done) else min(event.samples, job.samples)
+                progress.update(samples - samples_of[job.name])
+                samples_of[job.name] = samples
+            if isinstance(event, Done):
+                results[job.name] = event.result
+            now = f", {job.name}: {event.bound:.1f} nats" if isinstance(event, Report) else ""
+            progress.set_postfix_str(f"{len(results)} of {len(jobs)} jobs done{now}")
+            if not isinstance(event, Report) and (line := say(job, event)):
+                progress.write(line, file=sys.stderr)
+            if isinstance(event, Failure) and any(cause in event.reason for cause in FULL_DISK):
+                break
+    return results, failures
 
 
 def in_words(seconds: Mapping[str, float]) -> str:
@@ -55,8 +136,105 @@ def counted(n: int, thing: str) -> str:
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
+def _events(jobs: Sequence[Job], n_workers: int) -> Generator[tuple[Job, Report | Done | Failure]]:
+    """What becomes of the jobs. The workers end with the iterator, whatever they are doing then."""
+    waiting, undone = list(jobs), {job.name for job in jobs}
+    idle: list[_Worker] = []
+    busy: dict[_Worker, Job] = {}
+    try:
+        while True:
+            while len(busy) < n_workers and (ready := [job for job in waiting if not job.needs & undone]):
+                idle = [worker for worker in idle if worker.process.is_alive()]
+                worker = idle.pop() if idle else _Worker()
+                job = _best_for(worker.did, ready, elsewhere={job.like for job in busy.values()})
+                waiting.remove(job)
+                busy[worker], worker.did = job, job.like
+                worker.connection.send(job)
+            if not busy:
+                return
+            spoke = wait([worker.connection for worker in busy])
+            for worker, job in [(worker, job) for worker, job in busy.items() if worker.connection in spoke]:
+                event = worker.listen(job)
+                if not isinstance(event, Report):
+                    del busy[worker]
+                    idle.append(worker)
+                if isinstance(event, Done):
+                    undone.remove(job.name)
+                yield job, event
+    finally:
+        for worker in (*idle, *busy):
+            worker.process.kill()
+
+
+def _best_for(did: Hashable, ready: Sequence[Job], elsewhere: set[Hashable]) -> Job:
+    """The first of the jobs for a worker that `did` such jobs; `elsewhere` are those that other workers do."""
+    return min(ready, key=lambda job: (job.rank, job.like != did, job.like in elsewhere))
+
+
+class _Worker:
+    """A process that does one job after another."""
+
+    def __init__(self) -> None:
+        self.did: Hashable = None
+        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+        resource_tracker.ensure_running()  # its start would unblock the signal
+        # Ctrl-C reaches every process of a terminal. The one that started the workers answers it, and ends them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+    def listen(self, job: Job) -> Report | Done | Failure:
+        """What the worker says next of its job; a failure where its process has ended."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            return Failure(_how_it_ended(self.process, job.log))
+
+
+def _work(connection: Connection) -> None:
+    _die_with_parent()
+    while True:
+        job = connection.recv()
+        connection.send(_do(job, lambda samples, bound: connection.send(Report(samples, bound))))
+
+
+def _do(job: Job, report: Callable[[int, float], None]) -> Done | Failure:
+    try:
+        with _output_in(job.log):
+            try:
+                return Done(job.work(report, *job.arguments))
+            except Exception as error:
+                if job.log:
+                    print(_reason(error))
+                raise
+    except Exception as error:
+        return Failure(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ReplicationError) else "".join(traceback.format_exception(error)).rstrip()
+
+
+def _how_it_ended(process: multiprocessing.process.BaseProcess, log: Path | None) -> str:
+    """What is known of a process that ended within a job: the end of its log, and its exit code."""
+    process.join()
+    said = log.read_text().rstrip() + "\n" if log and log.exists() else ""
+    code = process.exitcode or 0
+    if code == -signal.SIGKILL:
+        return (
+            f"{said}Its process was killed: memory is the likely cause. Run fewer jobs side by side (make JOBS=1, or "
+            "--jobs 1), then run the same command again: it resumes."
+        )
+    return f"{said}Its process ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}."
+
+
 def _die_with_parent() -> None:
-    """End a worker when the process that started it is gone, killed or not: nobody waits for its run any more."""
+    """End a worker when the process that started it is gone, killed or not: nobody waits for its job any more."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "to be called in a worker"
 
@@ -67,44 +245,38 @@ def _die_with_parent() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _train_one(config: RunConfig, folder: Path, reports: Queue) -> float:
-    with _quiet():
+def _train(report: Callable[[int, float], None], config: RunConfig, folder: Path) -> float:
+    with _output_in(Path(os.devnull)):  # TensorFlow's C++ greetings heed no setting
         from replication.runs import training  # imports TensorFlow, in the worker only
 
         training.use_one_core()
     start, steps_were_left = time.process_time(), False
 
-    def report(samples: int, bound: float) -> None:
+    def remember_and_report(samples: int, bound: float) -> None:
         nonlocal steps_were_left
         steps_were_left = True
-        reports.put((config.run_id, samples, bound))
+        report(samples, bound)
 
-    training.train(config, folder, report)
+    training.train(config, folder, remember_and_report)
     return time.process_time() - start if steps_were_left else 0.0
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop what C++ prints: TensorFlow's greetings heed no setting and would break up the progress bar."""
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+def _output_in(file: Path | None) -> Iterator[None]:
+    """Write what this process prints, its C++ included, into a file; None leaves it where it goes."""
+    if file is None:
+        yield
+        return
+    kept = {number: os.dup(number) for number in (1, 2)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as stream:
+        for number in kept:
+            os.dup2(stream.fileno(), number)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _show(total: int, futures: list[Future], reports: Queue) -> None:
-    """Draw the bar until every run is over, a crashed worker included."""
-    samples_of: dict[str, int] = {}
-    with bar(total, "sample") as progress:
-        while not all(future.done() for future in futures):
-            try:
-                run_id, samples, bound = reports.get(timeout=POLL_SECONDS)
-            except Empty:
-                continue
-            progress.update(samples - samples_of.get(run_id, 0))
-            samples_of[run_id] = samples
-            progress.set_postfix_str(f"{sum(f.done() for f in futures)} runs done, {run_id}: {bound:.1f} nats")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)

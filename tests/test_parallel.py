@@ -1,0 +1,86 @@
+"""Jobs side by side: which are done, in which order, and what is said of those that fail."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from replication.files import write_atomically
+from replication.runs import parallel
+from replication.runs.parallel import Job
+
+
+def pid(report, *others) -> int:
+    return os.getpid()
+
+
+def die(report) -> None:
+    print("its last words", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fill_the_disk(report, target: Path) -> None:
+    def write(temporary: Path) -> None:
+        temporary.symlink_to("/dev/full")
+        temporary.write_text("x")
+
+    write_atomically(target, write)
+
+
+def sleep(report, seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def test_one_worker_does_all_jobs_each_after_those_that_it_needs():
+    # Fails if each job starts a process of its own, which takes seconds to import TensorFlow; or if a notebook does not
+    # follow its runs at once.
+    jobs = [Job("notebook", pid, (), needs=frozenset({"run"})), Job("run", pid, ()), Job("other", pid, ())]
+    results, failures = parallel.work_off(jobs, 1)
+    assert list(results) == ["run", "notebook", "other"] and len(set(results.values())) == 1 and not failures
+
+
+def test_jobs_alike_go_to_one_worker_and_the_first_rank_before_all():
+    # Fails if two workers compile the same programs, or if that makes figure 2 wait.
+    alike = {name: Job(name, pid, (), like=name[0], rank=1) for name in ("a1", "b1", "a2", "b2")}
+    alike |= {name: alike[name]._replace(needs=frozenset({before})) for before, name in (("a1", "a2"), ("b1", "b2"))}
+    pids, _ = parallel.work_off([*alike.values()], 2)
+    assert pids["a1"] == pids["a2"] != pids["b1"] == pids["b2"]
+    results, _ = parallel.work_off([*alike.values(), Job("first", pid, (), like="b")], 1)
+    assert list(results) == ["first", "b1", "b2", "a1", "a2"]
+
+
+def test_a_killed_job_is_named_with_the_likely_cause_and_leaves_the_others_alone(tmp_path):
+    # Fails if a worker that the system kills breaks the pool, hangs it, or blames another job.
+    jobs = [
+        Job("killed", die, (), log=tmp_path / "killed.log"),
+        Job("needs it", pid, (), needs=frozenset({"killed"})),
+        Job("other", pid, ()),
+    ]
+    lines = []
+    results, failures = parallel.work_off(jobs, 1, lambda job, outcome: lines.append(job.name))
+    assert list(results) == ["other"] and list(failures) == ["killed"] and lines == ["killed", "other"]
+    assert failures["killed"].reason.startswith("its last words\nIts process was killed: memory is the likely cause.")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_stops_all_jobs_at_once(tmp_path):
+    # Otherwise each of the following runs would train up to its first record, only to fail there.
+    jobs = [Job("endless", sleep, (1000,)), Job("full", fill_the_disk, (tmp_path / "record",)), Job("next", pid, ())]
+    results, failures = parallel.work_off(jobs, 2)
+    assert not results and list(failures) == ["full"]
+    assert "No space left on device. Free some space" in failures["full"].reason
+
+
+def test_a_run_has_the_same_bits_alone_and_after_others_in_one_worker(tiny, tmp_path):
+    # A cluster trains each run in a process of its own: its records must be those of a batch on one machine.
+    from replication.runs import checkpoints, training  # here, since the workers of the other tests import this file
+
+    other, run = tiny.replace(algorithm="wake_sleep", learning_rate=0.1), tiny
+    parallel.train_all([other, run], tmp_path / "pool", n_workers=1)
+    checkpoints.path(run).unlink()
+    alone = training.train(run, tmp_path / "alone").facts
+    pooled = training.train(run, tmp_path / "pool").facts
+    for name in ("numbers_sha256", "weights_sha256"):
+        assert alone[name] == pooled[name]
