@@ -6,11 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import assert_all_end, wait_for
 
 from replication import paths
 from replication.config import RunConfig
@@ -35,7 +35,7 @@ def test_killed_run_resumes_to_the_same_bits_in_two_processes_that_take_turns(ti
     training.train(config, whole)
     killed = tmp_path / "killed"
     process = _start(config, killed)
-    _wait_for(_checkpoint(config, killed), process)
+    wait_for(_checkpoint(config, killed), process)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (killed / config.run_id / "curve.csv").exists() or _last_point(killed, config) < 110_000
@@ -121,18 +121,6 @@ def test_dirty_means_code(tmp_path, monkeypatch):
     assert re.fullmatch("[0-9a-f]{12}-dirty", records.environment()["commit"])
 
 
-def _processes_of(folder: Path) -> list[str]:
-    """The processes that were started with the folder in their environment and are alive."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if str(folder).encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue  # it ended meanwhile, or belongs to somebody else
-    return found
-
-
 def _start(config: RunConfig, folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen:
     environment = {**os.environ, "REPLICATION_CACHE_DIR": str(folder / "cache")}
     command = [sys.executable, "-c", RUN, config.model_dump_json(), str(folder)]
@@ -141,13 +129,6 @@ def _start(config: RunConfig, folder: Path, stderr: int = subprocess.DEVNULL) ->
 
 def _checkpoint(config: RunConfig, folder: Path) -> Path:
     return folder / "cache" / "checkpoints" / checkpoints.path(config).name
-
-
-def _wait_for(file: Path, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
-        time.sleep(0.002)
 
 
 def _curve(folder: Path, config: RunConfig) -> list[str]:
@@ -170,10 +151,7 @@ def test_workers_end_with_the_process_that_started_them(tiny, tmp_path):
     command = [sys.executable, tmp_path / "script.py", endless.model_dump_json(), tmp_path / "runs"]
     parent = subprocess.Popen(command, env={**os.environ, "MARKER": str(tmp_path)})
     first_point = tmp_path / "runs" / endless.run_id / "curve.csv"
-    _wait_for(first_point, parent)
+    wait_for(first_point, parent)
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 20
-    while left := _processes_of(tmp_path):
-        assert time.monotonic() < deadline, f"still running: {left}"
-        time.sleep(0.2)
+    assert_all_end(tmp_path)
