@@ -14,7 +14,6 @@ from processes import assert_all_end, wait_for
 
 from replication import paths
 from replication.config import RunConfig
-from replication.errors import RecordError
 from replication.runs import checkpoints, records, training
 
 RUN = """
@@ -78,11 +77,40 @@ def _edit_checkpoint(config: RunConfig, /, **changes: object) -> None:
     np.savez(checkpoints.path(config), **arrays)
 
 
-def test_a_checkpoint_of_other_settings_is_refused(tiny, tmp_path):
-    training.train(tiny, tmp_path)
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:1000]), "is damaged"),
+        (lambda file: file.write_bytes(b""), "is damaged"),
+        (lambda file: file.write_bytes(file.read_bytes().replace(b"leaf_1", b"xxxx_1")), "is damaged"),
+    ],
+    ids=["truncated", "empty", "altered"],
+)
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_anew(tiny, tmp_path, capsys, spoil, reason):
+    # Fails if the user must delete a file by hand before the same command works, or if half a state is continued.
+    undisturbed = training.train(tiny.replace(samples_total=8000), tmp_path / "undisturbed").facts
+    checkpoints.path(tiny).unlink()
+    training.train(tiny, tmp_path / "runs")
+    spoil(checkpoints.path(tiny))
+    _assert_starts_anew_to(undisturbed, tiny, tmp_path / "runs", reason, capsys)
+
+
+def test_a_checkpoint_of_other_settings_is_set_aside(tiny, tmp_path, capsys):
+    undisturbed = training.train(tiny.replace(samples_total=8000), tmp_path / "undisturbed").facts
     _edit_checkpoint(tiny, config=tiny.replace(learning_rate=0.9).model_dump())
-    with pytest.raises(RecordError, match=r"of another run: learning_rate = 0\.9 instead of 0\.05(.|\n)*Delete it"):
-        training.train(tiny.replace(samples_total=8000), tmp_path)
+    reason = r"is of another run (learning_rate = 0.9 instead of 0.05"
+    _assert_starts_anew_to(undisturbed, tiny, tmp_path / "runs", reason, capsys)
+
+
+def _assert_starts_anew_to(undisturbed: dict, config: RunConfig, folder: Path, reason: str, capsys) -> None:
+    file = checkpoints.path(config)
+    spoiled = file.read_bytes()
+    again = training.train(config.replace(samples_total=8000), folder).facts
+    for name in ("numbers_sha256", "weights_sha256"):
+        assert again[name] == undisturbed[name]
+    said = capsys.readouterr().err
+    assert f"starts anew: its checkpoint {file} {reason}" in said and f"is kept as {file.name}.unusable" in said
+    assert file.with_name(f"{file.name}.unusable").read_bytes() == spoiled
 
 
 def test_the_fingerprint_changes_with_code_and_not_with_its_prose():

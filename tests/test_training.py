@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from replication import data
-from replication.errors import DivergedError, RecordError
+from replication.errors import DivergedError
 from replication.model.estimators import sgvb_b
 from replication.runs import checkpoints, records, training
 from replication.runs.evaluation import evaluation_points
@@ -157,11 +157,3 @@ def test_a_longer_checkpoint_is_not_taken_for_a_shorter_run_and_stays(tiny, tmp_
     assert set(again.curve["samples_evaluated"]) == {2000} and len(again.facts["kl_per_dimension"]) == 2
     checkpoints.path(tiny).unlink()
     assert training.train(shorter, tmp_path / "alone").curve[["bound", "kl"]].equals(again.curve[["bound", "kl"]])
-
-
-def test_damaged_checkpoint_is_an_error_with_its_cure(tiny, tmp_path):
-    training.train(tiny, tmp_path)
-    file = checkpoints.path(tiny)
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(RecordError, match=r"damaged(.|\n)*Delete it"):
-        training.train(tiny.replace(samples_total=8000), tmp_path)

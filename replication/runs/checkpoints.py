@@ -33,6 +33,8 @@ SOURCE = (
     "runs/evaluation.py",
     "runs/running_mean.py",
 )
+# What numpy and JSON raise for a file that is not what was written.
+DAMAGED = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 class Run(NamedTuple):
@@ -67,7 +69,7 @@ def lock(config: RunConfig) -> AbstractContextManager[None]:
 
 def save(config: RunConfig, run: Run) -> None:
     """Replace the run's checkpoint, unless it is further along; raises RecordError when the disk refuses."""
-    if path(config).exists() and _progress(path(config))["step"] > run.step:
+    if _is_further(path(config), run):
         return
     leaves = {f"leaf_{i}": leaf.numpy() for i, leaf in enumerate(tf.nest.flatten(run.state))}
     progress = json.dumps({
@@ -85,27 +87,24 @@ def save(config: RunConfig, run: Run) -> None:
 def load(config: RunConfig, like: State) -> Run | None:
     """The run's checkpoint, or None where there is none that leads to `config.samples_total`; a line says why.
 
-    A checkpoint of other code, or from beyond `samples_total`, is left alone. Raises RecordError for one that is
-    damaged or of another configuration.
+    A checkpoint of other code, or from beyond `samples_total`, is left alone. One that is damaged, or of another
+    configuration, is set aside under another name.
     """
     file = path(config)
     if not file.exists():
         for other in sorted(file.parent.glob(f"{config.run_id}-*.npz")):
             _say(config, other, "was made by other code or other package versions, and is kept")
         return None
-    progress = _progress(file)
-    if differences := config.differences(progress["config"]):
-        raise RecordError(
-            f"The checkpoint {file} is of another run: {differences}. Delete it: the run then starts anew."
-        )
-    if reason := _beyond(config, progress):
-        _say(config, file, reason)
-        return None
     try:
+        progress = _progress(file)
+        if differences := config.differences(progress["config"]):
+            return _set_aside(config, file, f"is of another run ({differences})")
+        if reason := _beyond(config, progress):
+            return _say(config, file, reason)
         with np.load(file) as content:
             leaves = [content[f"leaf_{i}"] for i in range(len(tf.nest.flatten(like)))]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(file, error) from error
+    except DAMAGED as error:
+        return _set_aside(config, file, f"is damaged ({error})")
     state = tf.nest.pack_sequence_as(like, [tf.constant(leaf) for leaf in leaves])
     sums = tuple(Sums(*sums) for sums in progress["sums"])
     return Run(state, tuple(progress["rows"]), sums, progress["seconds"], tuple(progress["contributors"]))
@@ -135,8 +134,21 @@ def _code(source: str) -> str:
     return ast.unparse(tree)
 
 
+def _is_further(file: Path, run: Run) -> bool:
+    try:
+        return file.exists() and _progress(file)["step"] > run.step
+    except DAMAGED as error:
+        raise RecordError(f"The checkpoint {file} is damaged ({error}). Delete it, then run again.") from error
+
+
 def _say(config: RunConfig, file: Path, reason: str) -> None:
     print(f"{config.run_id} starts anew: its checkpoint {file} {reason}.", file=sys.stderr)
+
+
+def _set_aside(config: RunConfig, file: Path, reason: str) -> None:
+    kept = file.with_name(f"{file.name}.unusable")
+    file.replace(kept)
+    _say(config, file, f"{reason}, and is kept as {kept.name}")
 
 
 def _beyond(config: RunConfig, progress: dict) -> str:
@@ -151,12 +163,6 @@ def _beyond(config: RunConfig, progress: dict) -> str:
 
 
 def _progress(file: Path) -> dict:
-    try:
-        with np.load(file) as content:
-            return json.loads(str(content["progress"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(file, error) from error
-
-
-def _damaged(file: Path, error: Exception) -> RecordError:
-    return RecordError(f"The checkpoint {file} is damaged ({error}). Delete it: the run then starts anew.")
+    """What a checkpoint says of itself; raises one of DAMAGED where it cannot be read."""
+    with np.load(file) as content:
+        return json.loads(str(content["progress"]))
