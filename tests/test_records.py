@@ -163,6 +163,7 @@ def test_two_writers_leave_one_whole_record_and_nothing_else(tmp_path):
     assert names_in(folder) == ["a", "b", "index.json"]
 
 
+@pytest.mark.faults
 def test_a_writer_that_is_killed_anywhere_leaves_a_whole_record(tmp_path):
     # Fails if a killed writer leaves half a record, or leavings that the next writer does not remove.
     folder, between = tmp_path / "bundle", 0
@@ -201,6 +202,7 @@ def test_full_disk_leaves_the_old_content(tmp_path):
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.faults
 def test_disk_that_fills_up_during_a_run_keeps_the_last_checkpoint(tiny, tmp_path):
     # The kernel refuses to write more than 2 kB per file, as a full disk would; the run fails, nothing is lost.
     training.train(tiny, tmp_path)

@@ -26,6 +26,7 @@ training.train(RunConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]), ch
 """
 
 
+@pytest.mark.faults
 def test_killed_run_resumes_to_the_same_bits_in_two_processes_that_take_turns(tiny, tmp_path):
     # Fails if a checkpoint is written in place, or if the curve or the state comes back incomplete. Without a lock both
     # processes would compute the run, and each replace checkpoint and record of the other.
@@ -54,6 +55,7 @@ def test_killed_run_resumes_to_the_same_bits_in_two_processes_that_take_turns(ti
     assert curves[0] == curves[1]
 
 
+@pytest.mark.faults
 def test_a_checkpoint_of_other_code_is_kept_and_not_continued(tiny, tmp_path, monkeypatch, capsys):
     # Half a curve by one algorithm and half by another would pass for a run; and hours of work must not be overwritten.
     whole = training.train(tiny, tmp_path / "whole")
@@ -77,6 +79,7 @@ def _edit_checkpoint(config: RunConfig, /, **changes: object) -> None:
     np.savez(checkpoints.path(config), **arrays)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -95,6 +98,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_anew(tiny, tmp_pat
     _assert_starts_anew_to(undisturbed, tiny, tmp_path / "runs", reason, capsys)
 
 
+@pytest.mark.faults
 def test_a_checkpoint_of_other_settings_is_set_aside(tiny, tmp_path, capsys):
     undisturbed = training.train(tiny.replace(samples_total=8000), tmp_path / "undisturbed").facts
     _edit_checkpoint(tiny, config=tiny.replace(learning_rate=0.9).model_dump())
@@ -167,6 +171,7 @@ def _last_point(folder: Path, config: RunConfig) -> int:
     return int(_curve(folder, config)[-1].split(",")[0])
 
 
+@pytest.mark.faults
 def test_workers_end_with_the_process_that_started_them(tiny, tmp_path):
     # Orphans would go on computing for hours, unseen.
     script = (

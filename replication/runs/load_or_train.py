@@ -12,7 +12,8 @@ from replication.runs.parallel import train_all
 def load_or_train(configs: list[RunConfig], profile: str) -> list[records.Record]:
     """The records of a profile, after training those that are missing, a run per core.
 
-    A record that does not reach `samples_total` yet is taken as it is: `python -m replication train` extends it.
+    At paper scale a record that does not reach `samples_total` yet is taken as it is: `python -m replication train`
+    extends it. Elsewhere it is what an interruption left, and is trained to its end.
     Raises RecordError for a missing record where $REPLICATION_RECORDED_ONLY is 1, and where there is nothing to load.
     """
     if not configs:
@@ -21,7 +22,8 @@ def load_or_train(configs: list[RunConfig], profile: str) -> list[records.Record
             "overrides: a line above says which do not fit."
         )
     folder = paths.runs(profile)
-    missing = [config for config in configs if records.load(config, folder) is None]
+    is_there = records.load if profile == "paper" else records.is_complete
+    missing = [config for config in configs if not is_there(config, folder)]
     if missing and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
         raise RecordError(
             f"REPLICATION_RECORDED_ONLY=1, but these runs have no record in {folder}:\n"
