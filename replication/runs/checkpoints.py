@@ -98,13 +98,16 @@ def load(config: RunConfig, like: State) -> Run | None:
     try:
         progress = _progress(file)
         if differences := config.differences(progress["config"]):
-            return _set_aside(config, file, f"is of another run ({differences})")
+            _set_aside(config, file, f"is of another run ({differences})")
+            return None
         if reason := _beyond(config, progress):
-            return _say(config, file, reason)
+            _say(config, file, reason)
+            return None
         with np.load(file) as content:
             leaves = [content[f"leaf_{i}"] for i in range(len(tf.nest.flatten(like)))]
     except DAMAGED as error:
-        return _set_aside(config, file, f"is damaged ({error})")
+        _set_aside(config, file, f"is damaged ({error})")
+        return None
     state = tf.nest.pack_sequence_as(like, [tf.constant(leaf) for leaf in leaves])
     sums = tuple(Sums(*sums) for sums in progress["sums"])
     return Run(state, tuple(progress["rows"]), sums, progress["seconds"], tuple(progress["contributors"]))
