@@ -4,6 +4,7 @@ override PYTHON := $(or $(shell command -v $(PYTHON)),$(PYTHON))
 PROFILE ?= quick
 READING ?= closest
 KILLS ?= 20
+GPU ?= 0
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 PYTHONS := 3.11 3.12 3.13
 UNSUPPORTED = PYTHON=$(PYTHON) is $(if $(VERSION),Python $(VERSION),no Python). Choose one of $(PYTHONS): make PYTHON=python3.12
@@ -15,16 +16,23 @@ JOBS ?= $(shell $(BIN)/python -c "import joblib; print(joblib.cpu_count())")
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH :=
 
-.PHONY: reproduce test test-faults drift notebooks nbval verdict site explorer benchmark lab lint lock clean
+.PHONY: reproduce cluster test test-faults test-cluster drift notebooks nbval verdict site explorer benchmark lab lint lock clean
 
 reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper; READING=text or closest (default)
 	python -m replication reproduce --profile $(PROFILE) --reading $(READING) --jobs $(JOBS)
+
+cluster: $(INSTALLED)  ## the same as jobs of a Slurm cluster: PROFILE, READING, GPU=1; OPTIONS are Snakemake's
+	python -m snakemake --profile profiles/slurm --config profile=$(PROFILE) reading=$(READING) gpu=$(GPU) $(OPTIONS)
 
 test: $(INSTALLED)  ## the unit tests
 	python -m pytest -n $(JOBS) --dist worksteal tests
 
 test-faults: $(INSTALLED)  ## KILLS=20 kills at random moments, full disks, spoiled files: the same command completes, to the same records
 	KILLS=$(KILLS) python -m pytest -n $(JOBS) --dist worksteal -m faults tests
+
+test-cluster: $(INSTALLED)  ## `make cluster` on a real Slurm of one node, started on this Debian or Ubuntu machine as root
+	command -v slurmctld slurmd munged >/dev/null || { apt-get update -qq && apt-get install -y -qq slurm-wlm munge; }
+	python -m pytest -s -m cluster tests/test_cluster.py
 
 notebooks: $(INSTALLED)  ## execute the committed notebooks in place, from recorded runs
 	python -m replication notebooks

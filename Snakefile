@@ -1,9 +1,11 @@
-"""The batch on a cluster: a job per training run, one per notebook. `snakemake --executor slurm --config profile=paper`.
+"""The batch on a cluster: short runs share a job, a long one has its own, and so has each notebook. `make cluster`.
 
 `make reproduce` does the same on one machine, in processes that start once.
 """
 
-from replication import batch, paths
+from functools import cache
+
+from replication import batch, cluster, data, paths
 from replication.paper.experiments import all_runs, runs_of_notebook, settings
 from replication.runs import records
 
@@ -13,42 +15,75 @@ CHOSEN = settings(
 RUNS = paths.runs(CHOSEN.profile).relative_to(paths.ROOT)
 OUT = batch.folder(CHOSEN).relative_to(paths.ROOT)
 PARAMETERS = batch.parameters(CHOSEN)
+SHARES = {run.run_id: tuple(share) for share in cluster.shares(all_runs(CHOSEN)) for run in share}
+GPU = int(config.get("gpu", 0))
+MEM_MB = 3000  # a worker takes up to 1.6 GB, and the processes that start it the rest
+
+if workflow.is_main_process:  # the machines that train may have no network
+    for name in CHOSEN.datasets:
+        data.load(name)
 
 
-def finished(run):
-    """The file by which a notebook knows that a run is complete; where it is not yet, a rule makes it."""
-    if records.is_complete(run, RUNS):
-        return f"{RUNS}/{run.run_id}/curve.csv"  # the output of no rule: Snakemake never deletes a complete record
-    if records.load(run, RUNS) is None:
-        return f"{RUNS}/{run.run_id}/config.json"
-    return f"{OUT}/extended/{run.run_id}-{run.samples_total}"
+@cache
+def missing(share):
+    """The runs of a job that are not complete, by run_id."""
+    return {run.run_id: run for run in share if not records.is_complete(run, RUNS)}
 
 
-# Every run once, as far as the notebook that wants most of it.
-FINISHED = {run.run_id: finished(run) for run in all_runs(CHOSEN)}
-TRAIN = "python -m replication train --jobs 1 --only {wildcards.run_id}"
+def finished(run_ids):
+    """The files by which a notebook knows that its runs are complete; where one is not there yet, a rule makes it."""
+    files = set()
+    for run_id in run_ids:
+        todo = missing(SHARES[run_id])
+        if run_id not in todo:
+            files.add(f"{RUNS}/{run_id}/curve.csv")  # the output of no rule: Snakemake deletes no complete record
+            continue
+        last = list(todo.values())[-1]  # its file stands for all that the job trains
+        has_record = records.load(last, RUNS) is not None
+        extended = f"{OUT}/extended/{last.run_id}-{last.samples_total}"
+        files.add(extended if has_record else f"{RUNS}/{last.run_id}/config.json")
+    return sorted(files)
+
+
+def only(wildcards):
+    """The runs of a job, those included that are complete: the command leaves them out."""
+    return ",".join(run.run_id for run in SHARES[wildcards.run_id])
+
+
+def minutes(wildcards):
+    """The time that a job asks for."""
+    return cluster.minutes(SHARES[wildcards.run_id])
+
+
+TRAIN = "python -m replication train --jobs 1 --only {params.only}"
 TRAIN += "".join(f" --{name} {value}" for name, value in PARAMETERS.items()) + " > {log} 2>&1"
 
 
 # The runs are named here too: Snakemake does not make a missing file anew for a notebook that is there.
 rule all:
     input:
-        FINISHED.values(),
+        lambda wildcards: finished(SHARES),
         expand(f"{OUT}/{{notebook}}.ipynb", notebook=batch.notebooks()),
 
 
-# A run without a record.
+# Runs of which the last that is missing has no record.
 rule train:
     output:
         f"{RUNS}/{{run_id}}/config.json",
     log:
         f"{OUT}/logs/{{run_id}}.log",
+    params:
+        only=only,
+    resources:
+        mem_mb=MEM_MB,
+        runtime=minutes,
+        gpu=GPU,
     shell:
         TRAIN
 
 
-# A run whose record is shorter than what is asked for. It stays in its place until the longer one replaces it, so it
-# is not an output: Snakemake deletes the outputs of a job that starts.
+# Runs of which the last that is missing has a record shorter than what is asked for. It stays in its place until the
+# longer one replaces it, so it is not an output: Snakemake deletes the outputs of a job that starts.
 rule extend:
     input:
         f"{RUNS}/{{run_id}}/curve.csv",
@@ -58,6 +93,12 @@ rule extend:
         samples=r"\d+",
     log:
         f"{OUT}/logs/{{run_id}}-{{samples}}.log",
+    params:
+        only=only,
+    resources:
+        mem_mb=MEM_MB,
+        runtime=minutes,
+        gpu=GPU,
     shell:
         TRAIN
 
@@ -66,11 +107,14 @@ rule extend:
 rule notebook:
     input:
         lambda wildcards: [file.relative_to(paths.ROOT) for file in batch.inputs(wildcards.notebook)],
-        lambda wildcards: [FINISHED[run.run_id] for run in runs_of_notebook(wildcards.notebook, CHOSEN)],
+        lambda wildcards: finished(run.run_id for run in runs_of_notebook(wildcards.notebook, CHOSEN)),
     output:
         f"{OUT}/{{notebook}}.ipynb",
     log:
         f"{OUT}/logs/{{notebook}}.log",
+    resources:
+        mem_mb=MEM_MB,
+        runtime=240,
     retries: 1
     priority: 1
     shell:

@@ -66,7 +66,7 @@ def verdict_tables() -> str:
 
 def commands() -> str:
     """The commands of make and of the package, from what they say of themselves."""
-    targets = re.findall(r"^(\w+):[^#\n]*## (.+)$", (paths.ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([\w-]+):[^#\n]*## (.+)$", (paths.ROOT / "Makefile").read_text(), re.MULTILINE)
     table = "".join(f"| `make {name}` | {purpose} |\n" for name, purpose in targets)
     typer = [sys.executable, "-m", "typer", "replication.__main__", "utils", "docs", "--name", "python -m replication"]
     options = subprocess.run(typer, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout

@@ -41,7 +41,7 @@ def data() -> None:
 @app.command()
 def train(
     profile: Profile = "quick",
-    only: Annotated[str | None, typer.Option(help="one run_id; all runs of the profile by default")] = None,
+    only: Annotated[str | None, typer.Option(help="run_ids, comma-separated; by default all runs")] = None,
     datasets: Datasets = None,
     reading: Reading = "closest",
     seed: int = 0,
@@ -51,11 +51,12 @@ def train(
     from replication.paper.experiments import all_runs, settings
     from replication.runs import parallel, records
 
-    configs = all_runs(settings(profile, seed, datasets, reading))
-    if only and only not in [config.run_id for config in configs]:
-        known = "\n".join(f"  {config.run_id}" for config in configs)
-        raise ReplicationError(f"Profile {profile} has no run {only}. Its runs are:\n{known}")
-    todo = [c for c in configs if only in (None, c.run_id) and not records.is_complete(c, paths.runs(profile))]
+    known = {config.run_id: config for config in all_runs(settings(profile, seed, datasets, reading))}
+    wanted = only.split(",") if only else list(known)
+    if unknown := [run_id for run_id in wanted if run_id not in known]:
+        names = "\n".join(f"  {run_id}" for run_id in known)
+        raise ReplicationError(f"Profile {profile} has no run {unknown[0]}. Its runs are:\n{names}")
+    todo = [known[run_id] for run_id in wanted if not records.is_complete(known[run_id], paths.runs(profile))]
     seconds = parallel.train_all(todo, paths.runs(profile), jobs) if todo else {}
     print(f"{parallel.in_words(seconds)} The records are in {paths.runs(profile)}")
 

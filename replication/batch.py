@@ -18,7 +18,7 @@ from replication.runs import parallel, records
 from replication.runs.parallel import Done, Failure, Job
 
 FIRST = "2_lower_bound"  # the main figure
-NOT_IN_NOTEBOOKS = ("__main__.py", "batch.py", "benchmark/*.py")
+NOT_IN_NOTEBOOKS = ("__main__.py", "batch.py", "cluster.py", "benchmark/*.py")
 LINES_OF_A_REASON = 12
 
 FALLBACK = """

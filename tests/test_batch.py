@@ -109,6 +109,14 @@ def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
     assert _jobs_to_do(finished_batch) == [short.run_id, "1_estimators", deleted.run_id, "6_full_vb"]
 
 
+def test_runs_that_share_a_job_are_made_by_one(finished_batch):
+    # Fails if each of them gets a job of its own, or if a notebook does not wait for the job of its run.
+    first, *_, last = full_vb(settings("smoke"))
+    for run in (first, last):
+        shutil.rmtree(finished_batch / "out/smoke/runs" / run.run_id)
+    assert _outputs_to_make(finished_batch) == {f"runs/{last.run_id}/config.json", "6_full_vb.ipynb"}
+
+
 def test_a_changed_figure_executes_the_notebooks_again(finished_batch):
     # Otherwise a broken figure stays unseen: the old notebook looks as if it had been drawn by the new code.
     figures = finished_batch / "replication/plots/figures.py"
