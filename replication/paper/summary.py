@@ -18,13 +18,18 @@ MARKERS = ("<!-- verdict: written by `python -m replication verdict --readme` --
 
 
 class Summary(NamedTuple):
-    """What the records say under a reading: `verdict.compare_with_paper` per figure, claims, machines, samples."""
+    """What the records say under a reading: `verdict.compare_with_paper` per figure, claims, machines, samples.
+
+    `samples` are those of the longest run of figure 2 per dataset; `n_complete` of the `n_runs` are as long as planned.
+    """
 
     reading: Reading
     comparisons: dict[int, pd.DataFrame]
     claims: pd.DataFrame
     cpus: list[str]
     samples: dict[str, int]
+    n_complete: int
+    n_runs: int
 
     @property
     def curves(self) -> dict[int, pd.DataFrame]:
@@ -62,7 +67,12 @@ def load(settings: experiments.Settings) -> Summary:
     ]
     cpus = sorted({cpu for runs in found.values() for run in runs for cpu in run.cpus})
     longest = records.curves(found[2]).groupby("dataset")["samples_evaluated"].max()
-    return Summary(settings.reading, compared, pd.concat(tables, ignore_index=True), cpus, longest.to_dict())
+    planned = [*experiments.figure2(settings), *experiments.figure3(settings)]
+    complete = [run for run in planned if records.is_complete(run, paths.runs(settings.profile))]
+    return Summary(
+        settings.reading, compared, pd.concat(tables, ignore_index=True), cpus, longest.to_dict(), len(complete),
+        len(planned),
+    )  # fmt: skip
 
 
 def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> dict[int, list[records.Record]]:
@@ -192,7 +202,8 @@ def as_readme(summaries: Mapping[str, Summary]) -> str:
     header = ["", *(f"`{name}`" for name in table)]
     return "\n\n".join([
         f"In figure 2 our longest runs go to {far}, in training samples; the paper's curves go to 1e8, on MNIST to "
-        "2.5e8. Of the paper's "
+        f"2.5e8. {first.n_complete} of the {first.n_runs} runs of figures 2 and 3 are as long as planned (1e8, in "
+        "figure 3 the paper's axis), the others are judged where they end. Of the paper's "
         f"{counts['curves']} curves {counts['within']} are within a tolerance at the right edge, the furthest point "
         f"that both have, under the reading `{first.reading.name}` ({also}); far above counts as a miss, too.{missing} "
         f"{_provenance(first)}",
