@@ -7,4 +7,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
+# XLA reads this when it first compiles. Without it, it copies the decoder's largest matrix in every step.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_copy_insertion_use_region_analysis=true")
+
 __version__ = "0.1.0"
