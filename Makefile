@@ -11,8 +11,8 @@ UNSUPPORTED = PYTHON=$(PYTHON) is $(if $(VERSION),Python $(VERSION),no Python). 
 VENV := .venv
 INSTALLED := $(VENV)/installed-$(VERSION)
 BIN := $(CURDIR)/$(VENV)/bin
-# The cores that this process may use, in a container or a Slurm job too.
-JOBS ?= $(shell $(BIN)/python -c "import joblib; print(joblib.cpu_count())")
+# The cores that this process may use, in a container or a Slurm job too; fewer on a GPU.
+JOBS ?= $(shell $(BIN)/python -c "from replication.runs import device; print(device.runs_side_by_side())")
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH :=
 

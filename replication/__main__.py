@@ -4,7 +4,6 @@ import os
 import sys
 from typing import Annotated
 
-import joblib
 import typer
 
 from replication import paths
@@ -14,9 +13,8 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 
 Profile = Annotated[str, typer.Option(help="smoke, quick or paper")]
 Reading = Annotated[str, typer.Option(help="closest or text: see notebooks/9_readings.ipynb")]
-Jobs = Annotated[int, typer.Option(help="runs side by side, a core each", show_default="all cores")]
+Jobs = Annotated[int | None, typer.Option(help="runs side by side; a core each, 4 on a GPU by default")]
 Datasets = Annotated[str | None, typer.Option(help="mnist, frey_face, digits; comma-separated")]
-CORES = joblib.cpu_count()
 
 
 @app.command()
@@ -45,7 +43,7 @@ def train(
     datasets: Datasets = None,
     reading: Reading = "closest",
     seed: int = 0,
-    jobs: Jobs = CORES,
+    jobs: Jobs = None,
 ) -> None:
     """Train the runs of a profile that are not complete, from their checkpoints."""
     from replication.paper.experiments import all_runs, settings
@@ -62,11 +60,12 @@ def train(
 
 
 @app.command()
-def reproduce(profile: Profile = "quick", reading: Reading = "closest", jobs: Jobs = CORES) -> None:
+def reproduce(profile: Profile = "quick", reading: Reading = "closest", jobs: Jobs = None) -> None:
     """Run the whole batch: data, runs, notebooks, figures, summary."""
     from replication import batch
+    from replication.runs import device
 
-    batch.reproduce(profile, reading, jobs)
+    batch.reproduce(profile, reading, jobs or device.runs_side_by_side())
 
 
 @app.command()

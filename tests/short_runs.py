@@ -25,9 +25,9 @@ def train() -> dict[str, dict]:
 
     from replication import data
     from replication.config import RunConfig
-    from replication.runs import training
+    from replication.runs import device, training
 
-    training.use_one_core()
+    device.configure()
     found = {}
     for name, settings in RUNS.items():
         config = RunConfig(**settings, samples_total=100 * N_STEPS)

@@ -37,9 +37,9 @@ def engine(seconds: float) -> list[float]:
     """This project's compiled loop on one core."""
     from replication import data
     from replication.config import RunConfig
-    from replication.runs import training
+    from replication.runs import device, training
 
-    training.use_one_core()
+    device.configure()
     config = RunConfig(
         dataset="mnist", algorithm="aevb", n_latent=N_LATENT, n_hidden=N_HIDDEN, n_train=N, samples_total=N
     )

@@ -15,12 +15,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import joblib
-
 from replication.config import RunConfig
 from replication.errors import ReplicationError
 from replication.progress import bar
-from replication.runs import records
+from replication.runs import device, records
 
 FULL_DISK = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 
@@ -71,7 +69,7 @@ def train_all(configs: list[RunConfig], folder: Path, n_workers: int | None = No
     A run that fails leaves the others alone; raises ReplicationError with every failure at the end.
     """
     jobs = [training_job(config, folder) for config in configs]
-    seconds, failures = work_off(jobs, n_workers or joblib.cpu_count())
+    seconds, failures = work_off(jobs, n_workers or device.runs_side_by_side())
     if failures:
         reasons = "\n".join(f"{name}: {failure.reason}" for name, failure in failures.items())
         raise ReplicationError(f"{len(failures)} of {len(configs)} runs failed:\n{reasons}")
@@ -249,7 +247,7 @@ def _train(report: Callable[[int, float], None], config: RunConfig, folder: Path
     with _output_in(Path(os.devnull)):  # TensorFlow's C++ greetings heed no setting
         from replication.runs import training  # imports TensorFlow, in the worker only
 
-        training.use_one_core()
+        device.configure()
     start, steps_were_left = time.process_time(), False
 
     def remember_and_report(samples: int, bound: float) -> None:

@@ -12,7 +12,7 @@ from replication import algorithms, data, draws
 from replication.config import RunConfig
 from replication.errors import DivergedError, EstimatorError
 from replication.model import baselines, latent, networks
-from replication.runs import checkpoints, evaluation, records, running_mean
+from replication.runs import checkpoints, device, evaluation, records, running_mean
 from replication.runs.checkpoints import Run
 
 CHUNK_SECONDS = 2.0  # the length of one compiled call: how often progress shows and a failure is seen
@@ -163,14 +163,6 @@ class Engine:
         )
 
 
-def use_one_core() -> None:
-    """One thread per run, since runs go side by side; to be called before TensorFlow computes anything."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-
-
 def _is_finite(state: algorithms.State) -> bool:
     leaves = [leaf for leaf in tf.nest.flatten(state) if leaf.dtype.is_floating]
     return all(bool(tf.reduce_all(tf.math.is_finite(leaf))) for leaf in leaves)
@@ -178,9 +170,7 @@ def _is_finite(state: algorithms.State) -> bool:
 
 def _here() -> dict:
     """Commit, processor, device and versions of this process."""
-    gpus = tf.config.list_physical_devices("GPU")
-    device = tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else "CPU"
-    return {**records.environment(), "device": device}
+    return {**records.environment(), "device": device.name()}
 
 
 def _with_contributor(config: RunConfig, run: Run, here: dict) -> Run:
