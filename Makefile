@@ -54,7 +54,7 @@ site: $(INSTALLED)  ## README, notebooks and modules as web pages that need no n
 explorer: $(INSTALLED)  ## the explorer as an app in the browser
 	voila notebooks/7_explorer.ipynb
 
-benchmark: $(INSTALLED)  ## samples per second against Keras fit and a plain matrix product
+benchmark: $(INSTALLED)  ## this engine beside JAX, PyTorch, Keras and plain matrix products: tables and a figure
 	python -m replication benchmark
 
 lab: $(INSTALLED)  ## open the notebooks

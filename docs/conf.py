@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from sphinx.util.docutils import SphinxDirective
 
 import replication
-from replication import paths
+from replication import benchmark, paths
 from replication.paper import experiments, summary
 
 project = "Auto-Encoding Variational Bayes, replicated"
@@ -79,7 +79,12 @@ def navigation() -> str:
     return (paths.ROOT / "docs" / "navigation.md").read_text()
 
 
-APPENDED = {"README": navigation, "docs/verdict": verdict_tables, "docs/commands": commands}
+APPENDED = {
+    "README": navigation,
+    "docs/verdict": verdict_tables,
+    "docs/commands": commands,
+    "docs/benchmark": benchmark.as_markdown,
+}
 
 
 def complete_source(app, docname: str, content: list[str]) -> None:

@@ -94,11 +94,15 @@ def verdict(
 
 
 @app.command()
-def benchmark(json: Annotated[bool, typer.Option(help="print JSON instead of a table")] = False) -> None:
-    """Samples per second of this engine, of Keras fit and of a plain matrix product, in one run."""
+def benchmark(
+    only: Annotated[str | None, typer.Option(help="peers, growth or to_bound; all by default")] = None,
+    rounds: Annotated[int, typer.Option(help="in which the contenders take turns")] = 5,
+    seconds: Annotated[float, typer.Option(help="of each contender in each round")] = 3.0,
+) -> None:
+    """Measure this engine beside Keras, PyTorch, JAX and plain matrix products; write the tables and the figure."""
     from replication import benchmark
 
-    benchmark.report(as_json=json)
+    benchmark.run([only] if only else list(benchmark.TITLES), rounds, seconds)
 
 
 def main() -> None:

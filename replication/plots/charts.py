@@ -148,3 +148,42 @@ def full_vb(curves: pd.DataFrame) -> Figure:
         handles, labels, loc="outside lower center", ncols=3, handlelength=3.5, frameon=False, fontsize="small"
     )
     return figure
+
+
+SIZES = {"n_latent": "latent variables $N_z$", "n_hidden": "hidden units", "batch_size": "minibatch size M",
+         "side_by_side": "runs side by side"}  # fmt: skip
+
+
+def benchmark(peers: pd.DataFrame | None, growth: pd.DataFrame | None, contenders: Mapping[str, str]) -> Figure:
+    """Samples/s, the median and the range over rounds: above the contenders by arrangement, below the engine by size.
+
+    What is None has not been measured and stays out.
+    """
+    figure = plt.figure(figsize=(10.4, 7.2), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
+    if peers is not None:
+        row = above.subplots(1, peers["arrangement"].nunique(), sharey=True, squeeze=False)[0]
+        for axes, (arrangement, table) in zip(row, peers.groupby("arrangement", sort=False), strict=True):
+            table = table.iloc[::-1]
+            colours = [palette.ALGORITHMS["aevb"] if name == "engine" else "0.7" for name in table["contender"]]
+            labels = [contenders[name] for name in table["contender"]]
+            axes.barh(labels, table["samples_per_second"], xerr=_range(table), color=colours, ecolor=palette.NEUTRAL)
+            axes.set(title=arrangement, xlabel="training samples per second")
+    if growth is not None:
+        row = below.subplots(1, len(SIZES), sharey=True)
+        for axes, (size, label) in zip(row, SIZES.items(), strict=True):
+            table = growth[growth["varied"] == size]
+            axes.errorbar(
+                table["value"], table["samples_per_second"], _range(table), marker="o", color=palette.ALGORITHMS["aevb"]
+            )
+            axes.set(xlabel=label, xscale="linear" if size == "side_by_side" else "log", yscale="log")
+            axes.minorticks_off()
+            axes.set_xticks(table["value"], table["value"])
+            axes.grid(alpha=0.25, linewidth=0.5)
+        row[0].set_ylabel("training samples per second")
+    return figure
+
+
+def _range(table: pd.DataFrame) -> list[pd.Series]:
+    middle = table["samples_per_second"]
+    return [middle - table["lowest"], table["highest"] - middle]
