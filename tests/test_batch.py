@@ -146,6 +146,6 @@ def test_the_batch_tells_training_from_a_record_rewritten_from_its_checkpoint(ti
 def test_the_default_number_of_jobs_is_that_of_the_cores_which_the_process_may_use():
     # In a Slurm job or a container, os.cpu_count() says what the machine has: too many workers share few cores.
     script = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    script += "from replication import __main__; print(__main__.CORES)"
+    script += "from replication.runs import device; print(device.runs_side_by_side())"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.stdout.strip() == "1", run.stderr
