@@ -68,14 +68,15 @@ def test_weights_of_a_longer_run_are_refused(trained):
 
 @pytest.mark.parametrize("config", SHIPPED, ids=lambda config: f"{config.dataset}-{config.n_latent}")
 def test_shipped_weights_give_the_recorded_bound(config, load_or_skip):
-    # Fails if half precision costs much, or if the weights are those of another evaluation point: that before the last
-    # is told apart.
+    # Fails if half precision costs much, or if the weights are those of an earlier evaluation point: one in the middle
+    # of the curve is told apart; that before the last need not be, since a long run ends on a plateau.
     load_or_skip(config.dataset)
     record = records.require(config, paths.runs("paper"))
-    bounds = record.curve.query("split == 'test'")["bound"].iloc[-2:]
-    before, last = deviations(config, records.load_weights(config, paths.runs("paper")), bounds)
+    bounds = record.curve.query("split == 'test'")["bound"]
+    earlier_and_last = bounds.iloc[[len(bounds) // 2, -1]]
+    earlier, last = deviations(config, records.load_weights(config, paths.runs("paper")), earlier_and_last)
     assert record.samples_evaluated >= 10_000_000
-    assert abs(last) < MAX_Z < abs(before)
+    assert abs(last) < MAX_Z < abs(earlier)
 
 
 @pytest.mark.parametrize("config", WAKE_SLEEP, ids=lambda config: f"{config.dataset}-{config.n_latent}")
