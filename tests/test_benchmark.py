@@ -75,14 +75,13 @@ def train(name: str, inputs, n_epochs: int, x_train: np.ndarray = BLOBS, **chang
 
 @pytest.mark.parametrize("name", LEARNS)
 def test_a_contender_learns_as_the_engine_does(name, inputs):
-    # Fails if a contender has another gradient, another stepsize, starts elsewhere, or does not update its weights. The
-    # noise differs, which moves the bound by a few nats where the training moved it by more than 100.
+    # Fails if a contender has another gradient or stepsize, starts elsewhere, or does not update its weights. Larger
+    # weights to start from, since from small ones it is chance when the training sets in.
     installed_or_skip(name)
-    ours, theirs = (
-        contenders.bound_on_test(train(contender, inputs, n_epochs=2), BLOBS[:100]) for contender in ("engine", name)
-    )
-    assert ours > contenders.bound_on_test(initial_of(inputs), BLOBS[:100]) + 100
-    assert theirs == pytest.approx(ours, abs=8)
+    initial = {part: 10 * array for part, array in initial_of(inputs).items()}
+    bounds = [contenders.bound_on_test(train(each, inputs, 5, **initial), BLOBS[:100]) for each in ("engine", name)]
+    assert bounds[0] > contenders.bound_on_test(initial, BLOBS[:100]) + 150
+    assert bounds[1] == pytest.approx(bounds[0], abs=6)  # their noise differs; three of them lay within 3 nats
 
 
 @pytest.mark.parametrize("name", LEARNS)
@@ -144,14 +143,15 @@ def test_seconds_to_a_bound_are_measured_once_for_a_commit_and_a_machine(inputs,
     first = benchmark.to_bound(inputs, tmp_path)
     assert (first["samples"] > 400).all() and (first["seconds"] > 0).all()
     monkeypatch.setattr(benchmark, "_started", None)  # nothing may be started
-    pd.testing.assert_frame_equal(benchmark.to_bound(inputs, tmp_path), first, check_exact=False, rtol=1e-4)
+    pd.testing.assert_frame_equal(benchmark.to_bound(inputs, tmp_path), first, check_dtype=False, rtol=1e-4)
 
 
 def test_growth_varies_one_size_at_a_time(inputs, monkeypatch):
     # Fails if a size has no row, or if a larger network were not slower: then the size does not reach the engine.
-    monkeypatch.setattr(benchmark, "GROWTH", {"n_hidden": (16, 2000)})
+    monkeypatch.setattr(benchmark, "GROWTH", {"n_hidden": (16, 1000)})
+    monkeypatch.setitem(benchmark.SETTINGS, "learning_rate", 0.001)  # so that the large network does not diverge
     table = benchmark.growth(inputs, n_rounds=1, seconds=0.2).set_index(["varied", "value"])["samples_per_second"]
-    assert table["n_hidden", 16] > 2 * table["n_hidden", 2000]
+    assert table["n_hidden", 16] > 2 * table["n_hidden", 1000]
     assert ("side_by_side", 1) in table.index
 
 
