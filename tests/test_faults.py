@@ -182,20 +182,21 @@ def test_a_clone_that_cannot_be_written_says_so_and_completes_when_it_can(undist
 def test_after_ctrl_c_in_a_terminal_nothing_runs_and_the_same_command_goes_on(small_batch, tmp_path):
     # Fails if a lock is left that refuses the next call, if a worker outlives the batch or answers the key itself with
     # a traceback, or if the run starts anew: the seconds of its first rows would be others.
-    tree = small_batch(RUNS, "print(profile, datasets)")
+    runs = [RUNS[0], RUNS[1].replace(samples_total=10_000_000)]  # long enough to be stopped on a busy machine, too
+    tree = small_batch(runs, "print(profile, datasets)")
     terminal = processes.Terminal(COMMAND, cwd=tree)
-    processes.wait_for(_curve(tree, RUNS[1]), terminal.process)
+    processes.wait_for(_curve(tree, runs[1]), terminal.process)
     terminal.press_ctrl_c()
-    assert terminal.end() == 1
+    assert terminal.end() == 1, terminal.shown
     processes.assert_all_end(tmp_path)
     bar, _, last = terminal.shown.rstrip().rpartition("\n")
     assert last.startswith("Stopped. 1 of 2 runs are complete, the others keep their last checkpoint")
     assert "sample/s, 1 of 3 jobs done" in bar and "Traceback" not in bar
-    first_rows = _curve(tree, RUNS[1]).read_text()
+    first_rows = _curve(tree, runs[1]).read_text()
     again = subprocess.run(COMMAND, cwd=tree, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "Trained 1 run" in again.stdout and "Executed 1 notebook." in again.stdout
-    assert _curve(tree, RUNS[1]).read_text().startswith(first_rows)
+    assert _curve(tree, runs[1]).read_text().startswith(first_rows)
     executed = (tree / "out/smoke/2_lower_bound.ipynb").read_text()
     assert "smoke digits" in executed
     once_more = subprocess.run(COMMAND, cwd=tree, capture_output=True, text=True)

@@ -84,3 +84,21 @@ def test_a_run_has_the_same_bits_alone_and_after_others_in_one_worker(tiny, tmp_
     pooled = training.train(run, tmp_path / "pool").facts
     for name in ("numbers_sha256", "weights_sha256"):
         assert alone[name] == pooled[name]
+
+
+class InterruptedDestructor:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # Python handles the signal here, and drops what is raised
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_within_a_destructor_stops_the_jobs_all_the_same():
+    # Python prints "Exception ignored" and goes on: the batch would train for hours after the key was pressed.
+    jobs = [Job(name, pid, ()) for name in ("first", "second")]
+
+    def say(job, outcome):
+        InterruptedDestructor()
+
+    with pytest.raises(KeyboardInterrupt):
+        parallel.work_off(jobs, 1, say)

@@ -101,8 +101,11 @@ def work_off(
     with (
         bar(sum(job.samples for job in jobs), "sample", sum(samples_of.values())) as progress,
         closing(_events(jobs, n_workers)) as events,
+        _remembered_interrupts() as interrupts,
     ):
         for job, event in events:
+            if interrupts:
+                raise KeyboardInterrupt
             if isinstance(event, Failure):
                 failures[job.name] = event
             else:
@@ -118,6 +121,25 @@ def work_off(
             if isinstance(event, Failure) and any(cause in event.reason for cause in FULL_DISK):
                 break
     return results, failures
+
+
+@contextmanager
+def _remembered_interrupts() -> Iterator[list[int]]:
+    """The signals of Ctrl-C so far. Each raises KeyboardInterrupt too, but that is lost where it meets a destructor."""
+    found: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
+        yield found
+        return
+
+    def remember_and_raise(number: int, frame: object) -> None:
+        found.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, remember_and_raise)
+    try:
+        yield found
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def in_words(seconds: Mapping[str, float]) -> str:
