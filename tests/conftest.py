@@ -12,6 +12,14 @@ from replication.config import RunConfig
 from replication.errors import UnreachableError
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Print what tests `said` by record_property: what they print themselves does not leave a parallel worker."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "said" and report.when == "call":
+                terminalreporter.line(value)
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("REPLICATION_CACHE_DIR", str(tmp_path / "cache"))

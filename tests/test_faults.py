@@ -100,7 +100,7 @@ def _curve(tree: Path, run: RunConfig) -> Path:
     return tree / "out/smoke/runs" / run.run_id / "curve.csv"
 
 
-def test_kills_at_random_moments(undisturbed, tmp_path, capsys):
+def test_kills_at_random_moments(undisturbed, tmp_path, record_property):
     # Fails if a kill leaves a half record, a checkpoint that leads elsewhere, a lock, or a process that goes on.
     tree, expected = undisturbed
     rng = np.random.default_rng()
@@ -131,8 +131,8 @@ def test_kills_at_random_moments(undisturbed, tmp_path, capsys):
         different += sum(found[run_id] != expected[run_id] for run_id in expected)
         assert not different, f"{name}, {how.name} after {moment:.2f} s"
         _clean(tree)
-    with capsys.disabled():
-        print(f"\nkills {KILLS}, of them before the end {in_time}; records compared {compared}, different {different}")
+    said = f"kills {KILLS}, of them before the end {in_time}; records compared {compared}, different {different}"
+    record_property("said", said)
     assert in_time
 
 
