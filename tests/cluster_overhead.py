@@ -17,24 +17,13 @@ from pathlib import Path
 
 import slurm
 import test_cluster
+from small_project import replace_runs
 
 from replication.runs.parallel import counted
 
 N_LONG, N_SHORT = 1000, 8
 PR_SET_CHILD_SUBREAPER = 36
 COMMAND = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--config", "profile=smoke"]
-
-
-def batch_of(runs: str, tree: Path) -> None:
-    """Make the profile smoke of a copy these runs, given as source, and no notebook."""
-    experiments = tree / "replication/paper/experiments.py"
-    experiments.write_text(
-        experiments.read_text()
-        + f"\n\ndef figure2(settings):\n    return {runs}\n"
-        + '\nEXPERIMENTS_OF_NOTEBOOK = {"2_lower_bound": (figure2,)}\n'
-    )
-    for notebook in (tree / "notebooks").glob("*.ipynb"):
-        notebook.unlink()
 
 
 def start(tree: Path, *options: str) -> subprocess.Popen:
@@ -60,10 +49,10 @@ def until(is_so: Callable[[], bool]) -> float:
 
 def long_runs(tree: Path) -> None:
     """How fast Snakemake finds out what to do and submits it; the node takes no job meanwhile."""
-    batch_of(
+    replace_runs(
+        tree,
         '[RunConfig(dataset="digits", algorithm="aevb", n_latent=2, n_hidden=8, seed=seed, samples_total=10**7)'
         f" for seed in range({N_LONG})]",
-        tree,
     )
     host = os.uname().nodename
     before, began = cpu_seconds(), time.monotonic()
@@ -83,10 +72,10 @@ def long_runs(tree: Path) -> None:
 
 def short_runs(tree: Path, shared: bool) -> None:
     """What a job costs beside its training: runs of one step, each alone or all in one job."""
-    batch_of(
+    replace_runs(
+        tree,
         '[RunConfig(dataset="digits", algorithm="aevb", n_latent=20, n_hidden=100, seed=seed, samples_total=100)'
         f" for seed in range({N_SHORT})]",
-        tree,
     )
     if not shared:
         module = tree / "replication/cluster.py"

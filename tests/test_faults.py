@@ -16,6 +16,7 @@ import nbformat
 import numpy as np
 import processes
 import pytest
+from small_project import replace_runs
 
 from replication.config import RunConfig
 
@@ -38,9 +39,11 @@ COMMAND = [*PYTHON, "replication", "reproduce", "--profile", "smoke", "--jobs", 
 COMMANDS = {
     "the batch": COMMAND,
     "training": [*PYTHON, "replication", "train", "--profile", "smoke", "--jobs", "1"],
-    "papermill": [*PYTHON, "papermill", "notebooks/2_lower_bound.ipynb", "out.ipynb", "-p", "profile", "smoke"],
-}
-COMMANDS["papermill"] += ["--cwd", "notebooks"]
+    "papermill": [
+        *PYTHON, "papermill", "notebooks/2_lower_bound.ipynb", "out.ipynb",
+        "--cwd", "notebooks", "-p", "profile", "smoke",
+    ],
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -48,15 +51,7 @@ def small_batch(project, monkeypatch):
     """A copy of the project whose profile smoke is one notebook, with the given runs and source."""
 
     def make(runs: list[RunConfig], source: str) -> Path:
-        experiments = project / "replication/paper/experiments.py"
-        settings = [run.model_dump() for run in runs]
-        experiments.write_text(
-            experiments.read_text()
-            + f"\n\ndef figure2(settings):\n    return [RunConfig(**choices) for choices in {settings}]\n"
-            + '\nEXPERIMENTS_OF_NOTEBOOK = {"2_lower_bound": (figure2,)}\n'
-        )
-        for notebook in (project / "notebooks").glob("*.ipynb"):
-            notebook.unlink()
+        replace_runs(project, f"[RunConfig(**choices) for choices in {[run.model_dump() for run in runs]}]")
         cells = [nbformat.v4.new_code_cell(code) for code in (PARAMETERS, source)]
         cells[0].metadata["tags"] = ["parameters"]
         notebook = nbformat.v4.new_notebook(cells=cells)
@@ -136,11 +131,18 @@ def test_kills_at_random_moments(undisturbed, tmp_path, record_property):
     assert in_time
 
 
-def _in_own_mounts(script: str, tree: Path) -> subprocess.CompletedProcess:
-    """Run a shell script that may mount: nobody else sees its mounts, and they end with it."""
+def _fails_until_repaired(spoil: str, repair: str, tree: Path, afterwards: str = "true") -> str:
+    """Run the batch on spoiled mounts, where it must fail, and after their repair, where it must complete.
+
+    Returns what it says on stderr. The scripts may mount: nobody else sees their mounts, and they end with them.
+    """
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("needs the right to mount in a namespace of its own")
-    return subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=tree, capture_output=True, text=True)
+    batch = " ".join(COMMAND)
+    script = f"{spoil} || exit 97\n{batch} && exit 98\n{repair} && {batch} && {afterwards}"
+    run = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=tree, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stderr
 
 
 @pytest.mark.parametrize("folder", ["out", "cache"])
@@ -149,16 +151,14 @@ def test_a_full_disk_stops_the_batch_with_its_cure_and_space_lets_it_complete(un
     tree, expected = undisturbed
     disk = tree / "out" if folder == "out" else Path(os.environ["REPLICATION_CACHE_DIR"])
     kept = tree / "kept"
-    command = " ".join(COMMAND)
-    run = _in_own_mounts(
-        f"mkdir -p {disk} && mount -t tmpfs -o size=16k tmpfs {disk} || exit 97\n"
-        f"{command} && exit 98\n"
-        f"mount -o remount,size=100m {disk} && {command} && cp -r out {kept}",
+    said = _fails_until_repaired(
+        f"mkdir -p {disk} && mount -t tmpfs -o size=16k tmpfs {disk}",
+        f"mount -o remount,size=100m {disk}",
         tree,
+        afterwards=f"cp -r out {kept}",
     )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "No space left on device" in run.stderr
-    assert run.stderr.count(" failed:\n") == 1
+    assert "No space left on device" in said
+    assert said.count(" failed:\n") == 1
     shutil.rmtree(tree / "out", ignore_errors=True)
     kept.rename(tree / "out")
     assert _hashes(tree) == expected
@@ -167,15 +167,12 @@ def test_a_full_disk_stops_the_batch_with_its_cure_and_space_lets_it_complete(un
 def test_a_clone_that_cannot_be_written_says_so_and_completes_when_it_can(undisturbed):
     # Fails if the user sees a traceback of Python's, or not which folder it is.
     tree, expected = undisturbed
-    command = " ".join(COMMAND)
-    run = _in_own_mounts(
-        f"mount --bind . {tree} && mount -o remount,bind,ro {tree} && cd {tree} || exit 97\n"
-        f"{command} && exit 98\n"
-        f"mount -o remount,bind,rw {tree} && {command}",
+    said = _fails_until_repaired(
+        f"mount --bind . {tree} && mount -o remount,bind,ro {tree} && cd {tree}",
+        f"mount -o remount,bind,rw {tree}",
         tree,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "Read-only file system" in run.stderr and f"{tree}/out" in run.stderr and "Traceback" not in run.stderr
+    assert "Read-only file system" in said and f"{tree}/out" in said and "Traceback" not in said
     assert _hashes(tree) == expected
 
 
@@ -193,14 +190,12 @@ def test_after_ctrl_c_in_a_terminal_nothing_runs_and_the_same_command_goes_on(sm
     assert last.startswith("Stopped. 1 of 2 runs are complete, the others keep their last checkpoint")
     assert "sample/s, 1 of 3 jobs done" in bar and "Traceback" not in bar
     first_rows = _curve(tree, runs[1]).read_text()
-    again = subprocess.run(COMMAND, cwd=tree, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert "Trained 1 run" in again.stdout and "Executed 1 notebook." in again.stdout
+    again = _run(COMMAND, tree)
+    assert "Trained 1 run" in again and "Executed 1 notebook." in again
     assert _curve(tree, runs[1]).read_text().startswith(first_rows)
     executed = (tree / "out/smoke/2_lower_bound.ipynb").read_text()
     assert "smoke digits" in executed
-    once_more = subprocess.run(COMMAND, cwd=tree, capture_output=True, text=True)
-    assert "Nothing to do" in once_more.stdout, once_more.stderr
+    assert "Nothing to do" in _run(COMMAND, tree)
 
 
 def test_a_batch_waits_for_one_that_runs_and_goes_on_when_that_one_is_killed(small_batch, tmp_path):
