@@ -133,6 +133,7 @@ def figure3(settings: Settings) -> list[RunConfig]:
 
     Only on images with a Bernoulli likelihood, as in the paper: 100 hidden units, 3 latent variables.
     """
+    samples = SAMPLES_FIGURE_3[settings.profile]
     return _runs(
         _choices(
             settings,
@@ -142,7 +143,7 @@ def figure3(settings: Settings) -> list[RunConfig]:
             n_hidden=100,
             n_train=n_train,
             metric="log_px",
-            samples_total=min(SAMPLES_FIGURE_3[settings.profile], AXIS_FIGURE_3.get(n_train, 10**9)),
+            samples_total=min(samples, AXIS_FIGURE_3.get(n_train, samples)),
             **{
                 "learning_rate": LEARNING_RATE["figure3"],
                 **settings.reading.settings("figure3", dataset, algorithm, n_train),

@@ -67,10 +67,14 @@ def load(settings: experiments.Settings) -> Summary:
     ]
     cpus = sorted({cpu for runs in found.values() for run in runs for cpu in run.cpus})
     longest = records.curves(found[2]).groupby("dataset")["samples_evaluated"].max()
-    planned = [*experiments.figure2(settings), *experiments.figure3(settings)]
-    complete = [run for run in planned if records.is_complete(run, paths.runs(settings.profile))]
+    planned = {*experiments.figure2(settings), *experiments.figure3(settings)}
+    n_complete = sum(
+        run.config in planned and run.samples_evaluated >= run.config.samples_total
+        for runs in found.values()
+        for run in runs
+    )
     return Summary(
-        settings.reading, compared, pd.concat(tables, ignore_index=True), cpus, longest.to_dict(), len(complete),
+        settings.reading, compared, pd.concat(tables, ignore_index=True), cpus, longest.to_dict(), n_complete,
         len(planned),
     )  # fmt: skip
 
