@@ -1,6 +1,5 @@
 """Every contender does the work of AEVB: it learns at the same rate, and its weights come out in the same form."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -33,9 +32,8 @@ def inputs(tmp_path, monkeypatch):
 
 
 def installed_or_skip(name: str) -> None:
-    package = benchmark.PACKAGES.get(name, "numpy")
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed: pip install -e '.[benchmark]'")
+    if name not in benchmark.installed():
+        pytest.skip(f"{benchmark.PACKAGES[name]} is not installed: pip install -e '.[benchmark]'")
 
 
 # A contender in a process of its own, since frameworks do not bear each other: it trains, and writes its weights.

@@ -122,8 +122,7 @@ def keras_fit(task: Task) -> Trainer:
         _require_finite(np.isfinite(history.history["loss"][-1]))
 
     def weights() -> Arrays:
-        arrays = model.get_weights()
-        return _apart(list(zip(arrays[::2], arrays[1::2], strict=True)))
+        return _apart(model.get_weights())
 
     return Trainer(epoch, weights)
 
@@ -200,8 +199,7 @@ def _pytorch_trainer(task: Task, x_train: Any, parameters: list, step: Callable)
         _require_finite(bool(is_finite))
 
     def weights() -> Arrays:
-        arrays = [parameter.detach().numpy() for parameter in parameters]
-        return _apart(list(zip(arrays[::2], arrays[1::2], strict=True)))
+        return _apart([parameter.detach().numpy() for parameter in parameters])
 
     return Trainer(epoch, weights)
 
@@ -248,7 +246,7 @@ def jax(task: Task) -> Trainer:
         state, is_finite, key = scan(state, key, x_train)
         _require_finite(bool(is_finite))
 
-    return Trainer(epoch, lambda: _apart(jax.tree.map(np.asarray, state[0])))
+    return Trainer(epoch, lambda: _apart([np.asarray(array) for layer in state[0] for array in layer]))
 
 
 def sgemm(task: Task) -> Trainer:
@@ -320,9 +318,9 @@ def _joined(weights: Arrays) -> list[tuple[np.ndarray, np.ndarray]]:
     return [hidden, moments, *decoder]
 
 
-def _apart(layers: list[tuple[np.ndarray, np.ndarray]]) -> Arrays:
-    """The inverse of `_joined`."""
-    hidden, moments, *decoder = layers
+def _apart(arrays: list[np.ndarray]) -> Arrays:
+    """The inverse of `_joined`, from its arrays in a row: w and b of each layer."""
+    hidden, moments, *decoder = zip(arrays[::2], arrays[1::2], strict=True)
     mean, log_var = zip(*(np.split(array, 2, -1) for array in moments), strict=True)
     return {
         f"{name}.{part}": array
