@@ -1,5 +1,7 @@
 """The paper's own curves, digitised from the vector drawing of arXiv:1312.6114v10."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
@@ -8,8 +10,13 @@ from replication import paths
 
 def load(figure: int) -> pd.DataFrame:
     """The curves of figure 2 or 3, one row per vertex; `value` in nats per datapoint."""
-    curves = pd.read_csv(paths.PAPER_CURVES)
+    curves = _all_curves()
     return curves[curves["figure"] == figure].reset_index(drop=True)
+
+
+@cache
+def _all_curves() -> pd.DataFrame:
+    return pd.read_csv(paths.PAPER_CURVES)
 
 
 def value_at(curve: pd.DataFrame, samples: float) -> float:

@@ -9,6 +9,7 @@ thousand nats, the tolerance is a share of the range of the paper's values.
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,8 @@ def compare_with_paper(curves: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
     )
     drawn = dict(list(reference.load(figure).groupby(keys)))
     table["paper"] = [
-        reference.value_at(drawn.get(tuple(row[keys]), pd.DataFrame()), row["samples_evaluated"])
-        for _, row in table.iterrows()
+        reference.value_at(drawn.get(tuple(panel), pd.DataFrame()), samples)
+        for *panel, samples in table[[*keys, "samples_evaluated"]].itertuples(index=False)
     ]
     table["difference"] = table["ours"] - table["paper"]
     table["tolerance"] = [tolerance(figure, dataset) for dataset in table["dataset"]]
@@ -91,6 +92,7 @@ def counts(judged: Iterable[pd.DataFrame]) -> dict[str, float]:
     }
 
 
+@cache
 def tolerance(figure: int, dataset: str) -> float:
     """How far a value may be from the paper's, on either side, and still count as within [nats]."""
     if (figure, dataset) in TOLERANCE:
