@@ -16,7 +16,7 @@ JOBS ?= $(shell $(BIN)/python -c "from replication.runs import device; print(dev
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH :=
 
-.PHONY: reproduce cluster test test-faults test-cluster drift notebooks nbval verdict site explorer benchmark lab lint lock clean
+.PHONY: reproduce cluster test test-benchmark test-faults test-cluster drift notebooks nbval verdict site explorer benchmark lab lint lock clean
 
 reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper; READING=text or closest (default)
 	python -m replication reproduce --profile $(PROFILE) --reading $(READING) --jobs $(JOBS)
@@ -26,6 +26,9 @@ cluster: $(INSTALLED)  ## the same as jobs of a Slurm cluster: PROFILE, READING,
 
 test: $(INSTALLED)  ## the unit tests
 	python -m pytest -n $(JOBS) --dist worksteal tests
+
+test-benchmark: $(INSTALLED)  ## the contenders of `make benchmark` do the same work, and are measured as it says
+	python -m pytest -n $(JOBS) --dist worksteal -m benchmark tests
 
 test-faults: $(INSTALLED)  ## KILLS=20 kills at random moments, full disks, spoiled files: the same command completes, to the same records
 	KILLS=$(KILLS) python -m pytest -n $(JOBS) --dist worksteal -m faults tests

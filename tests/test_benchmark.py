@@ -1,4 +1,7 @@
-"""Every contender does the work of AEVB: it learns at the same rate, and its weights come out in the same form."""
+"""Every contender does the work of AEVB: it learns at the same rate, and its weights come out in the same form.
+
+`make test-benchmark` runs these; those of PyTorch and JAX need `pip install -e '.[benchmark]'`.
+"""
 
 import json
 import os
@@ -16,6 +19,8 @@ from replication import benchmark, data, draws
 from replication.benchmark import contenders
 from replication.errors import ReplicationError
 from replication.model import estimators, networks
+
+pytestmark = pytest.mark.benchmark
 
 LEARNS = [name for name in benchmark.CONTENDERS if name != "sgemm"]
 RNG = np.random.default_rng(0)
