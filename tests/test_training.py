@@ -33,7 +33,9 @@ def test_binarised_targets_are_drawn_anew_for_every_minibatch_around_the_grey_va
     digits = data.load("digits")
     config = tiny.replace(targets="binarised", n_train=100, batch_size=100)  # every minibatch is the training set
     engine = training.Engine(config, digits)
-    draws_of_x = np.stack([engine._minibatch(engine.x_train, tf.constant(i, tf.int64)) for i in range(200)])
+    draws_of_x = np.stack(
+        [training.minibatch(config, engine.x_train, tf.constant(i, tf.int64), engine.seed) for i in range(200)]
+    )
     assert set(np.unique(draws_of_x)) == {0.0, 1.0}
     se = np.sqrt(engine.x_train * (1 - engine.x_train) / 200)
     assert (np.abs(draws_of_x.mean(0) - engine.x_train) < 5 * se + 1e-6).all()

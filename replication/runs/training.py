@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,10 @@ class Engine:
 
     def __init__(self, config: RunConfig, dataset: data.Dataset):
         self.config = config
-        self.algorithm = algorithms.build(config)
         self.seed = tf.constant(config.seed, tf.int64)
         self.x_train = tf.constant(dataset.x_train[: config.n_train])
         self.x_eval = evaluation.datapoints(config, dataset)
-        self.initial_state = self.algorithm.init(self.seed)
+        self.initial_state = algorithms.build(config).init(self.seed)
         self.steps_per_call = 0
 
     def advance(self, run: Run, target: int) -> tuple[Run, float]:
@@ -127,32 +127,10 @@ class Engine:
         `sums` [2] are those of the mean objective of each step and of its square. They go on from one call to the next
         in double precision, so that it does not matter for a single bit where a run was cut into calls.
         """
-        return self._compiled_steps(
-            state, self.x_train, tf.constant(n_steps, tf.int64), tf.constant(tuple(sums), tf.float64)
+        steps = _compiled_steps(self.config.replace(seed=0, samples_total=1))
+        return steps(
+            state, self.x_train, self.seed, tf.constant(n_steps, tf.int64), tf.constant(tuple(sums), tf.float64)
         )
-
-    @tf.function(jit_compile=True)
-    def _compiled_steps(self, state, x_train, n_steps, sums):
-        end = state.step + n_steps
-
-        def body(state, sums, first_bad):
-            next_state, info = self.algorithm.step(state, self._minibatch(x_train, state.step), self.seed)
-            objective = tf.cast(tf.reduce_mean(info.objective), tf.float64)
-            is_first_bad = (first_bad < 0) & ~tf.math.is_finite(objective)
-            first_bad = tf.where(is_first_bad, state.step, first_bad)
-            return next_state, sums + tf.stack([objective, objective**2]), first_bad
-
-        initial = (state, sums, tf.constant(-1, tf.int64))
-        return tf.while_loop(lambda state, *_: state.step < end, body, initial)
-
-    def _minibatch(self, x_train: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        x = x_train
-        if self.config.batch_size != self.config.n_train:
-            seed_pair = draws.stream(self.seed, step, "minibatch")
-            x = tf.gather(x_train, draws.indices(seed_pair, self.config.n_train, self.config.batch_size))
-        if self.config.targets == "binarised":
-            return draws.bernoulli(draws.stream(self.seed, step, "targets"), x)
-        return x
 
     def _diverged(self, run: Run, what: str, step: int) -> DivergedError:
         return DivergedError(
@@ -161,6 +139,39 @@ class Engine:
             "try a smaller learning_rate, or warm_up_steps=100. "
             f"A checkpoint that was saved before is kept at {checkpoints.path(self.config)}."
         )
+
+
+@lru_cache(maxsize=8)
+def _compiled_steps(config: RunConfig) -> Callable:
+    """The loop over steps. Runs that differ in nothing but seed and length share it, so it compiles once for them."""
+    algorithm = algorithms.build(config)
+
+    @tf.function(jit_compile=True)
+    def run_steps(state, x_train, seed, n_steps, sums):
+        end = state.step + n_steps
+
+        def body(state, sums, first_bad):
+            next_state, info = algorithm.step(state, minibatch(config, x_train, state.step, seed), seed)
+            objective = tf.cast(tf.reduce_mean(info.objective), tf.float64)
+            is_first_bad = (first_bad < 0) & ~tf.math.is_finite(objective)
+            first_bad = tf.where(is_first_bad, state.step, first_bad)
+            return next_state, sums + tf.stack([objective, objective**2]), first_bad
+
+        initial = (state, sums, tf.constant(-1, tf.int64))
+        return tf.while_loop(lambda state, *_: state.step < end, body, initial)
+
+    return run_steps
+
+
+def minibatch(config: RunConfig, x_train: tf.Tensor, step: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """The datapoints [M, D] of one step, drawn with replacement as in eq. 8; all where M = N."""
+    x = x_train
+    if config.batch_size != config.n_train:
+        seed_pair = draws.stream(seed, step, "minibatch")
+        x = tf.gather(x_train, draws.indices(seed_pair, config.n_train, config.batch_size))
+    if config.targets == "binarised":
+        return draws.bernoulli(draws.stream(seed, step, "targets"), x)
+    return x
 
 
 def _is_finite(state: algorithms.State) -> bool:
