@@ -84,3 +84,18 @@ def test_full_vb_shows_both_predictive_bounds_and_map():
         for name in names[1:]:
             expected |= {tuple(curve[name]) for _, curve in of[of["algorithm"] == "full_vb"].groupby("split")}
         assert {tuple(line.get_ydata()) for line in axes.lines} == expected and len(expected) == 6
+
+
+def test_growth_has_values_on_its_logarithmic_axis():
+    # Fails if the axis has no number: the speeds of one machine rarely span a power of ten.
+    growth = pd.DataFrame([
+        {"varied": size, "value": value, "samples_per_second": rate, "lowest": rate - 100, "highest": rate + 100}
+        for size in charts.SIZES
+        for value, rate in ((1, 11_000), (2, 75_000))
+    ])  # fmt: skip
+    figure = charts.benchmark(None, growth, {})
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    labels = [tick.label1.get_text() for tick in axes.yaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    assert {"20,000", "50,000"} <= set(labels)

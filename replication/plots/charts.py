@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from replication.paper import names
 from replication.plots import palette
@@ -162,13 +163,14 @@ def benchmark(peers: pd.DataFrame | None, growth: pd.DataFrame | None, contender
     figure = plt.figure(figsize=(10.4, 7.2), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
     if peers is not None:
-        row = above.subplots(1, peers["arrangement"].nunique(), sharey=True, squeeze=False)[0]
+        row = above.subplots(1, peers["arrangement"].nunique(), sharex=True, sharey=True, squeeze=False)[0]
         for axes, (arrangement, table) in zip(row, peers.groupby("arrangement", sort=False), strict=True):
             table = table.iloc[::-1]
             colours = [palette.ALGORITHMS["aevb"] if name == "engine" else "0.7" for name in table["contender"]]
             labels = [contenders[name] for name in table["contender"]]
             axes.barh(labels, table["samples_per_second"], xerr=_range(table), color=colours, ecolor=palette.NEUTRAL)
             axes.set(title=arrangement, xlabel="training samples per second")
+            axes.xaxis.set_major_formatter("{x:,.0f}")
     if growth is not None:
         row = below.subplots(1, len(SIZES), sharey=True)
         for axes, (size, label) in zip(row, SIZES.items(), strict=True):
@@ -180,6 +182,8 @@ def benchmark(peers: pd.DataFrame | None, growth: pd.DataFrame | None, contender
             axes.minorticks_off()
             axes.set_xticks(table["value"], table["value"])
             axes.grid(alpha=0.25, linewidth=0.5)
+        row[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        row[0].yaxis.set_major_formatter("{x:,.0f}")
         row[0].set_ylabel("training samples per second")
     return figure
 
