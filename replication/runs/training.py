@@ -72,6 +72,7 @@ class Engine:
         self.x_eval = evaluation.datapoints(config, dataset)
         self.initial_state = algorithms.build(config).init(self.seed)
         self.steps_per_call = 0
+        self._compiled_steps = _compiled_steps(config.replace(seed=0, samples_total=1))
 
     def advance(self, run: Run, target: int) -> tuple[Run, float]:
         """One compiled call of some CHUNK_SECONDS towards step `target`; also the mean objective over its steps.
@@ -127,8 +128,7 @@ class Engine:
         `sums` [2] are those of the mean objective of each step and of its square. They go on from one call to the next
         in double precision, so that it does not matter for a single bit where a run was cut into calls.
         """
-        steps = _compiled_steps(self.config.replace(seed=0, samples_total=1))
-        return steps(
+        return self._compiled_steps(
             state, self.x_train, self.seed, tf.constant(n_steps, tf.int64), tf.constant(tuple(sums), tf.float64)
         )
 
