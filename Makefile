@@ -27,7 +27,7 @@ cluster: $(INSTALLED)  ## the same as jobs of a Slurm cluster: PROFILE, READING,
 test: $(INSTALLED)  ## the unit tests
 	python -m pytest -n $(JOBS) --dist worksteal tests
 
-test-benchmark: $(INSTALLED)  ## the contenders of `make benchmark` do the same work, and are measured as it says
+test-benchmark: $(INSTALLED)  ## other frameworks: contenders of `make benchmark` do the same work; exported runs are the engine's
 	python -m pytest -n $(JOBS) --dist worksteal -m benchmark tests
 
 test-faults: $(INSTALLED)  ## KILLS=20 kills at random moments, full disks, spoiled files: the same command completes, to the same records

@@ -2,12 +2,16 @@
 
 import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from replication import paths
 from replication.errors import ReplicationError
+
+if TYPE_CHECKING:
+    from replication.config import RunConfig
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -46,17 +50,37 @@ def train(
     jobs: Jobs = None,
 ) -> None:
     """Train the runs of a profile that are not complete, from their checkpoints."""
-    from replication.paper.experiments import all_runs, settings
-    from replication.runs import parallel, records
+    from replication.runs import parallel
 
-    known = {config.run_id: config for config in all_runs(settings(profile, seed, datasets, reading))}
-    wanted = only.split(",") if only else list(known)
-    if unknown := [run_id for run_id in wanted if run_id not in known]:
-        names = "\n".join(f"  {run_id}" for run_id in known)
-        raise ReplicationError(f"Profile {profile} has no run {unknown[0]}. Its runs are:\n{names}")
-    todo = [known[run_id] for run_id in wanted if not records.is_complete(known[run_id], paths.runs(profile))]
+    todo = _todo(profile, only, datasets, reading, seed)
     seconds = parallel.train_all(todo, paths.runs(profile), jobs) if todo else {}
     print(f"{parallel.in_words(seconds)} The records are in {paths.runs(profile)}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="a new folder, to be copied to the other machine")],
+    profile: Profile = "paper",
+    reading: Reading = "closest",
+    only: Annotated[str | None, typer.Option(help="run_ids, comma-separated; by default all")] = None,
+    seed: int = 0,
+) -> None:
+    """Save the runs that are not complete as programs for a machine with a GPU and JAX, but without TensorFlow."""
+    from replication import exported
+
+    written = exported.write(_todo(profile, only, None, reading, seed), folder)
+    print(f"{len(written)} runs are in {folder}. On the machine with the GPU: python3 {folder.name}/runner.py")
+
+
+@app.command()
+def collect(
+    folder: Annotated[Path, typer.Argument(help="the exported folder, as it came back")], profile: Profile = "paper"
+) -> None:
+    """Make records of exported runs that were trained elsewhere, after a check of their last bound."""
+    from replication import exported
+
+    for record in exported.collect(folder, paths.runs(profile)):
+        print(f"{record.config.run_id}: {record.samples_evaluated:,} samples")
 
 
 @app.command()
@@ -103,6 +127,19 @@ def benchmark(
     from replication import benchmark
 
     benchmark.run([only] if only else list(benchmark.TITLES), rounds, seconds)
+
+
+def _todo(profile: str, only: str | None, datasets: str | None, reading: str, seed: int) -> "list[RunConfig]":
+    """The runs of a profile that are not complete, or those of them that are named."""
+    from replication.paper.experiments import all_runs, settings
+    from replication.runs import records
+
+    known = {config.run_id: config for config in all_runs(settings(profile, seed, datasets, reading))}
+    wanted = only.split(",") if only else list(known)
+    if unknown := [run_id for run_id in wanted if run_id not in known]:
+        names = "\n".join(f"  {run_id}" for run_id in known)
+        raise ReplicationError(f"Profile {profile} has no run {unknown[0]}. Its runs are:\n{names}")
+    return [known[run_id] for run_id in wanted if not records.is_complete(known[run_id], paths.runs(profile))]
 
 
 def main() -> None:

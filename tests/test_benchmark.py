@@ -1,6 +1,6 @@
 """Every contender does the work of AEVB: it learns at the same rate, and its weights come out in the same form.
 
-`make test-benchmark` runs these; those of PyTorch and JAX need `pip install -e '.[benchmark]'`.
+`make test-benchmark` runs these; those of PyTorch need `pip install -e '.[benchmark]'`.
 """
 
 import json
@@ -132,7 +132,7 @@ def test_engine_and_products_are_measured_in_both_arrangements(inputs, tmp_path,
     assert 10 < memory["sgemm"] < memory["engine"] and 0 < start["sgemm"] < start["engine"]
 
     benchmark.write("peers", table, tmp_path / "tables")
-    written, _ = benchmark.load("peers", tmp_path / "tables")  # six digits: its last may be rounded once more when shown
+    written, _ = benchmark.load("peers", tmp_path / "tables")  # six digits, rounded again when shown
     np.testing.assert_allclose(written["samples_per_second"], table["samples_per_second"], rtol=1e-5)
     shown = benchmark.as_markdown(tmp_path / "tables")
     assert all(f"{rate:,.0f}" in shown for rate in written["samples_per_second"])

@@ -77,6 +77,12 @@ def bound(config: RunConfig, params: networks.Params, x: tf.Tensor, seed_pair: t
     }
 
 
+def bound_program(config: RunConfig, params: networks.Params, x: tf.Tensor) -> str:
+    """What `bound` compiles, as StableHLO: log p(x|z) and the KL of each datapoint, from weights, x and a seed pair."""
+    arguments = params, x, config.n_latent, draws.stream(config.seed, 0, "evaluation")
+    return _bound.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
+
+
 def full_bound(config: RunConfig, params: full_vb.Params, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
     """The bound that includes the weights' KL / N, with its parts; and without that KL, weights sampled or at the mean.
 

@@ -58,8 +58,8 @@ def _train(
             run = _with_contributor(config, run, here)
             run = run._replace(rows=(*run.rows, *engine.evaluate(run)))
             checkpoints.save(config, run)
-            record = _record(config, dataset, run, folder)
-    return record or _record(config, dataset, run, folder)
+            record = save_record(config, dataset, run, folder)
+    return record or save_record(config, dataset, run, folder)
 
 
 class Engine:
@@ -128,9 +128,16 @@ class Engine:
         `sums` [2] are those of the mean objective of each step and of its square. They go on from one call to the next
         in double precision, so that it does not matter for a single bit where a run was cut into calls.
         """
-        return self._compiled_steps(
-            state, self.x_train, self.seed, tf.constant(n_steps, tf.int64), tf.constant(tuple(sums), tf.float64)
-        )
+        return self._compiled_steps(*self._arguments(state, n_steps, sums))
+
+    def steps_program(self) -> str:
+        """What `run_steps` compiles, as StableHLO: for XLA on a machine without TensorFlow."""
+        arguments = self._arguments(self.initial_state, 0, (0.0, 0.0))
+        return self._compiled_steps.experimental_get_compiler_ir(*arguments)(stage="stablehlo")
+
+    def _arguments(self, state: algorithms.State, n_steps: int, sums: Sequence[float]) -> tuple:
+        n_steps, sums = tf.constant(n_steps, tf.int64), tf.constant(tuple(sums), tf.float64)
+        return state, self.x_train, self.seed, n_steps, sums
 
     def _diverged(self, run: Run, what: str, step: int) -> DivergedError:
         return DivergedError(
@@ -142,7 +149,7 @@ class Engine:
 
 
 @lru_cache(maxsize=8)
-def _compiled_steps(config: RunConfig) -> Callable:
+def _compiled_steps(config: RunConfig) -> Any:
     """The loop over steps. Runs that differ in nothing but seed and length share it, so it compiles once for them."""
     algorithm = algorithms.build(config)
 
@@ -196,7 +203,8 @@ def _is_evaluated(config: RunConfig, run: Run) -> bool:
     return bool(run.rows) and run.rows[-1]["samples_evaluated"] == run.step * config.samples_per_step
 
 
-def _record(config: RunConfig, dataset: data.Dataset, run: Run, folder: Path) -> records.Record:
+def save_record(config: RunConfig, dataset: data.Dataset, run: Run, folder: Path) -> records.Record:
+    """Write the record of the run as far as it is, with its weights and the facts about them."""
     return records.save(
         config, run.rows, _facts(config, dataset, run), folder, weights=networks.to_arrays(run.state.params)
     )
