@@ -134,7 +134,7 @@ def test_a_record_names_every_commit_and_processor_that_contributed(tiny, tmp_pa
     _edit_checkpoint(tiny, contributors=[earlier])
     record = training.train(tiny, tmp_path)
     assert record.commits == ["f00d", records.environment()["commit"]]
-    assert record.cpus == ["Abacus", records.environment()["cpu"]]
+    assert record.machines == ["Abacus", records.environment()["cpu"]]
     assert [contributor["from_samples"] for contributor in record.facts["contributors"]] == [0, 2000]
 
 

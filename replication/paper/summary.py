@@ -20,14 +20,13 @@ MARKERS = ("<!-- verdict: written by `python -m replication verdict --readme` --
 class Summary(NamedTuple):
     """What the records say under a reading: `verdict.compare_with_paper` per figure, claims, machines, samples.
 
-    `samples` are those of the longest run of figure 2 per dataset; `n_complete` of the `n_runs` are as long as planned.
+    `machines` are those that trained the runs; `n_complete` of the `n_runs` are as long as planned.
     """
 
     reading: Reading
     comparisons: dict[int, pd.DataFrame]
     claims: pd.DataFrame
-    cpus: list[str]
-    samples: dict[str, int]
+    machines: list[str]
     n_complete: int
     n_runs: int
 
@@ -65,8 +64,7 @@ def load(settings: experiments.Settings) -> Summary:
         claims.collapsed(compared[2], found[2]),
         claims.orderings(compared[3]),
     ]
-    cpus = sorted({cpu for runs in found.values() for run in runs for cpu in run.cpus})
-    longest = records.curves(found[2]).groupby("dataset")["samples_evaluated"].max()
+    machines = sorted({machine for runs in found.values() for run in runs for machine in run.machines})
     planned = {*experiments.figure2(settings), *experiments.figure3(settings)}
     n_complete = sum(
         run.config in planned and run.samples_evaluated >= run.config.samples_total
@@ -74,7 +72,7 @@ def load(settings: experiments.Settings) -> Summary:
         for run in runs
     )
     return Summary(
-        settings.reading, compared, pd.concat(tables, ignore_index=True), cpus, longest.to_dict(), n_complete,
+        settings.reading, compared, pd.concat(tables, ignore_index=True), machines, n_complete,
         len(planned),
     )  # fmt: skip
 
@@ -128,13 +126,12 @@ def as_text(summaries: Mapping[str, Summary]) -> str:
 
 
 def side_by_side(summaries: Mapping[str, Summary]) -> pd.DataFrame:
-    """The counts of each reading: a column per reading; at its end the same for the curves that all of them have."""
+    """The counts of each reading: a column per reading; below the sums, what is within per figure and algorithm."""
     edge, along = "within at the right edge", f"within at every point from {names.scientific(verdict.ALONG_FROM)} on"
     late, distance = "within at every point beyond the search's limit", "mean distance [tolerances]"
-    shared = _shared(summaries)
     columns = {}
     for name, found in summaries.items():
-        counts, of_shared = found.counts, verdict.counts([table[table["shared"]] for table in shared[name]])
+        counts = found.counts
         n = counts["curves"]
         columns[name] = {
             edge: f"{counts['within']} of {n}",
@@ -142,23 +139,19 @@ def side_by_side(summaries: Mapping[str, Summary]) -> pd.DataFrame:
             along: f"{counts['within_along']} of {n}",
             late: f"{counts['within_late']} of {counts['late']}",
             distance: f"{counts['distance']:.2f}",
-            f"{edge}, of the curves that both have": f"{of_shared['within']} of {of_shared['curves']}",
-            f"{distance}, of these": f"{of_shared['distance']:.2f}",
+            **_within_by_group(found),
         }
     return pd.DataFrame(columns)
 
 
-def _shared(summaries: Mapping[str, Summary]) -> dict[str, list[pd.DataFrame]]:
-    """Per reading its judged curves per figure, with a column that says whether every reading has run the curve."""
-    judged = {name: found.curves for name, found in summaries.items()}
-    first = next(iter(judged.values()))
-    is_run = {
-        figure: pd.concat([curves[figure]["verdict"] != "not run" for curves in judged.values()], axis=1).all(axis=1)
-        for figure in first
-    }
+def _within_by_group(found: Summary) -> dict[str, str]:
+    """How many curves of each figure, dataset and algorithm are within at the right edge."""
     return {
-        name: [table.assign(shared=is_run[figure]) for figure, table in curves.items()]
-        for name, curves in judged.items()
+        f"within: figure {figure}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}": (
+            f"{(curves['verdict'] == 'within').sum()} of {len(curves)}"
+        )
+        for figure, table in found.curves.items()
+        for (dataset, algorithm), curves in table.groupby(["dataset", "algorithm"], sort=False)
     }
 
 
@@ -191,25 +184,17 @@ def as_readme(summaries: Mapping[str, Summary]) -> str:
     table = side_by_side(summaries)
     first, *others = summaries.values()
     counts = first.counts
-    far = " and ".join(
-        f"{names.scientific(samples)} on {names.DATASETS[dataset]}" for dataset, samples in first.samples.items()
-    )
-    also = ", ".join(
-        f"{other.counts['within']} under `{other.reading.name}`, which has {other.counts['not run']} not run"
-        for other in others
-    )
-    missing = (
-        f" {counts['not run']} are not run: their records are from before the curve on train was kept."
-        if counts["not run"]
-        else ""
-    )
+    others_too = ", ".join(f"{other.counts['within']} under `{other.reading.name}`" for other in others)
+    planned = names.scientific(max(experiments.SAMPLES_FIGURE_2["paper"].values()))
+    edges = reference.load(2).groupby("dataset")["samples_evaluated"].max()
+    drawn = ", ".join(f"{names.scientific(float(f'{x:.2g}'))} on {names.DATASETS[d]}" for d, x in edges.items())
     header = ["", *(f"`{name}`" for name in table)]
     return "\n\n".join([
-        f"In figure 2 our longest runs go to {far}, in training samples; the paper's curves go to 1e8, on MNIST to "
-        f"2.5e8. {first.n_complete} of the {first.n_runs} runs of figures 2 and 3 are as long as planned (1e8, in "
-        "figure 3 the paper's axis), the others are judged where they end. Of the paper's "
-        f"{counts['curves']} curves {counts['within']} are within a tolerance at the right edge, the furthest point "
-        f"that both have, under the reading `{first.reading.name}` ({also}); far above counts as a miss, too.{missing} "
+        f"Of the paper's {counts['curves']} curves {counts['within']} are within a tolerance at the right edge under "
+        f"the reading `{first.reading.name}` ({others_too}); far above counts as a miss, too. The right edge is the "
+        f"furthest point that both have. Our runs of figure 2 are planned to {planned} training samples, the paper's "
+        f"curves go to {drawn}; figure 3 ends where the paper's axis does. {first.n_complete} of {first.n_runs} runs "
+        f"are as long as planned{', the others are judged where they end' if first.n_complete < first.n_runs else ''}. "
         f"{_provenance(first)}",
         _markdown([header, *([name, *row] for name, row in zip(table.index, table.to_numpy().tolist(), strict=True))]),
         tolerances(),
@@ -272,7 +257,7 @@ def _provenance(summary: Summary) -> str:
     seeds = (
         f"{several} of the judged values are means over seeds, the others of" if several else "Each judged value is of"
     )
-    return f"{seeds} one seed. Trained on {'; '.join(summary.cpus)}, a core per run."
+    return f"{seeds} one seed. Trained on {'; '.join(summary.machines)}; without a GPU on a core per run."
 
 
 def _markdown(rows: list[list[str]]) -> str:

@@ -42,17 +42,15 @@ class Record(NamedTuple):
         return int(self.curve["samples_evaluated"].max())
 
     @property
-    def cpus(self) -> list[str]:
-        """Every kind of processor that computed a part of the run."""
-        return self._distinct("cpu")
+    def machines(self) -> list[str]:
+        """Every kind of processor, or of GPU, that computed a part of the run."""
+        devices = [(c.get("device", "CPU"), c["cpu"]) for c in self.facts.get("contributors", [])]
+        return list(dict.fromkeys(cpu if device == "CPU" else device for device, cpu in devices))
 
     @property
     def commits(self) -> list[str]:
         """Every commit that computed a part of the run; `-dirty` where its source was changed."""
-        return self._distinct("commit")
-
-    def _distinct(self, key: str) -> list[str]:
-        return list(dict.fromkeys(contributor[key] for contributor in self.facts.get("contributors", [])))
+        return list(dict.fromkeys(contributor["commit"] for contributor in self.facts.get("contributors", [])))
 
 
 def save(
