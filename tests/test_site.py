@@ -10,13 +10,14 @@ from browser import CHROMIUM
 from replication import paths
 
 NOTEBOOK = "1_estimators"
+EXPLORER = "7_explorer"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The front page and one notebook, built as `make site` builds all."""
+    """The front page and two notebooks, built as `make site` builds all."""
     folder = tmp_path_factory.mktemp("site")
-    pages = f"include_patterns=README.md,notebooks/{NOTEBOOK}.ipynb"
+    pages = f"include_patterns=README.md,notebooks/{NOTEBOOK}.ipynb,notebooks/{EXPLORER}.ipynb"
     command = [sys.executable, "-m", "sphinx", "-q", "-c", "docs", "-D", pages, "-d", folder / "doctrees", "."]
     run = subprocess.run([*command, folder / "html"], cwd=paths.ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
@@ -56,6 +57,15 @@ def test_the_stored_outputs_of_a_notebook_are_shown(site, page):
     # Fails if notebooks are shown without their outputs.
     page.goto((site / "notebooks" / f"{NOTEBOOK}.html").as_uri())
     assert page.locator(".cell_output img").count() > 0
+
+
+@pytest.mark.parametrize("name", ["README", f"notebooks/{NOTEBOOK}", f"notebooks/{EXPLORER}"])
+def test_every_image_of_a_page_is_there(site, page, name):
+    # Fails if a page names an image that was not copied to the site, as the explorer's film once was not.
+    page.goto((site / f"{name}.html").as_uri())
+    page.wait_for_load_state("load")
+    widths = page.eval_on_selector_all("article img", "images => images.map(image => image.naturalWidth)")
+    assert widths and all(width > 0 for width in widths)
 
 
 def test_the_front_page_shows_every_figure(site, page):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def method(proposals: Mapping[str, "Proposals"]) -> str:
     """Notebook 0: how many values of z from the prior and from the encoder count for an image."""
-    return "\n".join(
+    return names.in_lines(
         f"Of {found.n:,} values of z from the {name}, {found.ess:.0f} count for an image; "
         f"they put log p(x) at {found.log_px:.0f} nats."
         for name, found in proposals.items()
@@ -33,7 +33,7 @@ def estimators(ratios: pd.DataFrame, runs: list[Record], by_size: list[Record]) 
     bound = _last_on_test(runs, "estimator")
     sizes = _last_on_test(by_size, "batch_size", "n_mc_samples").xs(1, level="n_mc_samples")
     few, many = sizes.index.min(), 100
-    return "\n".join([
+    return names.in_lines([
         f"After {at:,} training samples the score function's gradient varies {ratio['score_function']:,.0f} times as "
         f"much as that of SGVB B; with a baseline, {ratio['score_function_baseline']:.0f} times "
         "(encoder, M = 100, L = 2).",
@@ -56,7 +56,7 @@ def lower_bound(runs: list[Record]) -> str:
             f"On {dataset} wake-sleep takes {ours} times the samples of AEVB to come within {claims.LESS:g} nat of its "
             f"own last bound (the paper's curves: {paper})."
         )
-    return "\n".join([*lines, _within(table, 2)])
+    return names.in_lines([*lines, _within(table, 2)])
 
 
 def marginal_likelihood(runs: list[Record]) -> str:
@@ -77,12 +77,12 @@ def marginal_likelihood(runs: list[Record]) -> str:
             f"Our largest difference: {names.ALGORITHMS[worst['algorithm']]}, N = {worst['n_train']}, on "
             f"{worst['split']}, {_signed(worst['difference'])} nats from the paper's curve."
         )
-    return "\n".join([*lines, _within(table, 3)])
+    return names.in_lines([*lines, _within(table, 3)])
 
 
 def manifolds(runs: list[Record]) -> str:
     """Notebook 4: what two latent variables say of an image."""
-    return "\n".join(
+    return names.in_lines(
         f"{names.DATASETS[run.config.dataset]}: two latent variables reach a bound of "
         f"{_on_test(run)['bound']:.0f} nats on test after {run.samples_evaluated:,} samples; "
         f"they tell {_on_test(run)['kl']:.1f} nats of each image."
@@ -105,7 +105,7 @@ def superfluous(runs: list[Record], units: pd.DataFrame) -> str:
             f"in {_holds(cases)} cases of ours"
             + (f" and {_holds(known, 'holds_in_paper')} of the paper's own curves." if len(known) else ".")
         )
-    return "\n".join(lines)
+    return names.in_lines(lines)
 
 
 def full_vb(runs: list[Record]) -> str:
@@ -117,12 +117,12 @@ def full_vb(runs: list[Record]) -> str:
     seconds = every.groupby(["algorithm", "n_latent", "n_train"])["seconds"].max()
     times = (seconds["full_vb"] / seconds["aevb"]).median()
     best_z, best_n = test.idxmax()
-    return (
-        f"{_narrowest(share)}\n"
+    return names.in_lines([
+        _narrowest(share),
         f"On test full VB is higher in {(test > 0).sum()} of {len(test)} pairs of runs; from {test.min():+.1f} to "
-        f"{test.max():+.1f} nats, the latter at Nz = {best_z}, N = {best_n}.\n"
-        f"It costs {times:.1f} times the seconds (median)."
-    )
+        f"{test.max():+.1f} nats, the latter at Nz = {best_z}, N = {best_n}.",
+        f"It costs {times:.1f} times the seconds (median).",
+    ])  # fmt: skip
 
 
 def _narrowest(share: pd.Series) -> str:

@@ -107,7 +107,7 @@ def as_text(table: pd.DataFrame) -> str:
 
 def in_words(table: pd.DataFrame, figure: int) -> str:
     """What is chosen of a figure's candidates and how close it is, a line per dataset and algorithm."""
-    return "\n".join(
+    return names.in_lines(
         f"Figure {figure}, {names.DATASETS[row['dataset']]}, {names.ALGORITHMS[row['algorithm']]}: {row['choice']}, "
         f"learning rate {row['learning_rate']:g}, {row['distance']:.2f} tolerances from the paper's early curves."
         for _, row in table[table["is_chosen"]].iterrows()

@@ -1,6 +1,7 @@
 """What datasets, algorithms, estimators and figures are called in text and pictures."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from replication.config import LEFT_OUT_OF_NAMES
@@ -49,3 +50,8 @@ def scientific(samples: float) -> str:
         return ""
     mantissa, _, exponent = f"{samples:.2e}".partition("e")
     return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def in_lines(sentences: Iterable[str]) -> str:
+    """Sentences below each other, none wider than the column of the site that shows a notebook's output."""
+    return "\n".join(textwrap.fill(sentence, 78, subsequent_indent="  ") for sentence in sentences)

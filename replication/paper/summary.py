@@ -173,9 +173,11 @@ def headline(found: Summary) -> str:
     """The counts of one reading in a sentence."""
     counts = found.counts
     words = ", ".join(f"{counts[word]} {word}" for word in verdict.CLASSES)
-    return (
-        f"Reading {found.reading.name}: of the paper's {counts['curves']} curves, {words} at the right edge; "
-        f"{counts['within_along']} within at every evaluation point from {names.scientific(verdict.ALONG_FROM)} on."
+    return names.in_lines(
+        [
+            f"Reading {found.reading.name}: of the paper's {counts['curves']} curves, {words} at the right edge; "
+            f"{counts['within_along']} within at every evaluation point from {names.scientific(verdict.ALONG_FROM)} on."
+        ]
     )
 
 

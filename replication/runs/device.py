@@ -6,7 +6,7 @@ from pathlib import Path
 
 import joblib
 
-RUNS_ON_A_GPU = 4  # not measured: no recorded run was made on a GPU
+RUNS_ON_A_GPU = 4  # not measured with TensorFlow; what was measured is in docs/gpu.md
 
 
 def configure() -> None:
