@@ -1,10 +1,14 @@
 """Exported runs: what the runner trains with JAX alone is what the engine trains, and nothing else becomes a record."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
+import processes
 import pytest
 
 from replication import exported
@@ -21,21 +25,23 @@ def run(folder, *options: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"samples_total": 150_000}, {"samples_total": 100_000, "algorithm": "wake_sleep"}]
+    "settings",
+    [{"samples_total": 150_000, "batch_size": 313}, {"samples_total": 100_000, "algorithm": "wake_sleep"}],
 )
 def test_a_run_that_was_trained_elsewhere_is_the_engine_s(tiny, tmp_path, settings):
     # Fails if the program, its initial state, minibatches, noise, running mean or evaluation points are not the
     # engine's. XLA of another version rounds in another way: after 1500 steps that moves a bound by less than 0.01.
     config = tiny.replace(**settings)
     exported.write([config], tmp_path / "out")
-    stopped = run(tmp_path / "out", "--until", "120000")
+    stopped = run(tmp_path / "out", "--until", "100000")  # with M = 313 that point lies a part of a step beyond
     assert stopped.returncode == 0, stopped.stderr
+    assert config.samples_total == 100_000 or "not evaluated" not in stopped.stdout
     finished = run(tmp_path / "out", "--run", config.run_id)
     assert finished.returncode == 0, finished.stderr
     (found,) = exported.collect(tmp_path / "out", tmp_path / "records")
     expected = training.train(config, tmp_path / "expected")
 
-    assert found.samples_evaluated == config.samples_total
+    assert config.samples_total <= found.samples_evaluated < config.samples_total + config.batch_size
     keys = ["samples_evaluated", "split"]
     assert found.curve[keys].equals(expected.curve[keys]) and list(found.curve) == list(expected.curve)
     values = ["bound", "bound_se", "reconstruction", "kl"]
@@ -75,17 +81,47 @@ def test_weights_that_do_not_give_the_bound_are_refused(tiny, tmp_path):
     assert not (tmp_path / "records").exists()
 
 
-def test_a_run_that_diverges_is_named(tiny, tmp_path):
-    # Fails if a run with weights that are not finite goes on, or becomes a record.
-    config = tiny.replace(samples_total=100_000)
-    exported.write([config], tmp_path / "out")
-    jobs = json.loads((tmp_path / "out" / runner.JOBS).read_text())
+def test_a_run_that_diverges_is_named_and_leaves_the_others_alone(tiny, tmp_path):
+    # Fails if a run with weights that are not finite goes on or becomes a record, or if it keeps others from theirs.
+    good = tiny.replace(samples_total=100_000)
+    bad = good.replace(seed=1)
+    exported.write([bad, good], tmp_path / "out")
+    jobs = {job["run_id"]: job for job in json.loads((tmp_path / "out" / runner.JOBS).read_text())}
     with np.load(tmp_path / "out" / runner.ARRAYS) as content:
         arrays = dict(content)
-    bias = jobs[0]["state"][2]  # of the encoder's hidden layer, the second parameter after the step
-    np.savez(tmp_path / "out" / runner.ARRAYS, **{**arrays, bias: np.full_like(arrays[bias], np.nan)})
-    run(tmp_path / "out")
-    with pytest.raises(RecordError, match=r"diverged at step 0"):
+    weights = jobs[bad.run_id]["state"][1]  # of the encoder's hidden layer, the first after the step
+    np.savez(tmp_path / "out" / runner.ARRAYS, **{**arrays, weights: np.full_like(arrays[weights], np.nan)})
+    both = run(tmp_path / "out")
+    assert both.returncode == 1 and f"{bad.run_id} diverged at step 0" in both.stderr
+    assert f"{bad.run_id} diverged" in run(tmp_path / "out", "--run", bad.run_id).stderr
+    with pytest.raises(RecordError, match=rf"1 runs are recorded.*\n{bad.run_id}: diverged at step 0"):
+        exported.collect(tmp_path / "out", tmp_path / "records")
+    assert records.is_complete(good, tmp_path / "records")
+
+
+def test_a_killed_runner_ends_its_runs_and_goes_on(tiny, tmp_path):
+    # Fails if runs go on without their parent, or if what was saved is lost.
+    config = tiny.replace(samples_total=10**9)
+    exported.write([config], tmp_path / "out")
+    run(tmp_path / "out", "--until", "100000")
+    command = [sys.executable, str(tmp_path / "out" / "runner.py"), "--platform", "cpu"]
+    environment = {**os.environ, "MARKER": str(tmp_path)}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    while len(processes.with_environment(tmp_path)) < 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    processes.assert_all_end(tmp_path)
+    (found,) = exported.collect(tmp_path / "out", tmp_path / "records")
+    assert found.samples_evaluated >= 100_000
+
+
+def test_programs_of_another_version_are_refused(tiny, tmp_path, monkeypatch):
+    # Fails if what other code trained becomes a record of this one.
+    config = tiny.replace(samples_total=100_000)
+    exported.write([config], tmp_path / "out")
+    assert run(tmp_path / "out").returncode == 0
+    monkeypatch.setattr(exported, "_steps", lambda engine: "another program")
+    with pytest.raises(RecordError, match="another version"):
         exported.collect(tmp_path / "out", tmp_path / "records")
 
 
@@ -93,6 +129,12 @@ def test_what_cannot_go_is_said(tiny, tmp_path):
     # Fails if a run of figure 3, which needs more programs, is exported without them; or if a folder is overwritten.
     with pytest.raises(ReplicationError, match="bound"):
         exported.write([tiny.replace(metric="log_px")], tmp_path / "out")
+    with pytest.raises(ReplicationError, match="none is left"):
+        exported.write([], tmp_path / "out")
+    with pytest.raises(RecordError, match="no exported folder"):
+        exported.collect(tmp_path / "out", tmp_path / "records")
     exported.write([tiny], tmp_path / "out")
     with pytest.raises(ReplicationError, match="exists"):
         exported.write([tiny], tmp_path / "out")
+    unknown = run(tmp_path / "out", "--run", "nobody")
+    assert unknown.returncode == 1 and tiny.run_id in unknown.stderr

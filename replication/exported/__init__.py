@@ -1,7 +1,7 @@
 """Runs that another machine trains: one that has JAX and a GPU, but not TensorFlow, and perhaps no network.
 
 `write` compiles a run's steps as the engine does and saves the program (StableHLO, the language of XLA) with all that
-it needs. `runner.py` goes along and trains there with numpy and jaxlib alone. `collect` makes records of what came
+it needs. `runner.py` goes along and trains there with numpy and JAX alone. `collect` makes records of what came
 back. Nothing is written twice: the steps, their noise and the bound are those of this package, and so is the order of
 the evaluation points; XLA for the other processor rounds in another way.
 """
@@ -9,7 +9,9 @@ the evaluation points; XLA for the other processor rounds in another way.
 import hashlib
 import json
 import math
+import re
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -22,46 +24,66 @@ from replication.config import RunConfig
 from replication.errors import RecordError, ReplicationError
 from replication.exported import runner
 from replication.progress import bar
-from replication.runs import evaluation, records, running_mean, training
+from replication.runs import checkpoints, evaluation, records, running_mean, training
 from replication.runs.checkpoints import Run
 
 # What the bound of the returned weights may differ by when TensorFlow evaluates it here, in its standard errors.
 MOST_STANDARD_ERRORS_APART = 0.05
+# Counters that TensorFlow puts into the names of functions: `while_cond_2095_const_0__.3` and the like.
+COUNTER = re.compile(r"(@[A-Za-z_]*?)_\d+(?=[_.])")
 SAME_PRECISION = ("precision = [DEFAULT, DEFAULT]", "precision = [HIGHEST, HIGHEST]")  # or a GPU multiplies in TF32
 
 
 def write(configs: Iterable[RunConfig], folder: Path) -> list[RunConfig]:
     """Save the programs of the runs that can go, with the runner, in a new folder; returns these runs.
 
-    Only a run whose curve is the bound can: the estimates of log p(x) need more than one program.
+    They start from their first step. Only a run whose curve is the bound can go: the estimates of log p(x) need more
+    than one program. Raises ReplicationError where there is none, or the folder exists.
     """
+    configs = list(configs)
     runs = [config for config in configs if evaluation.trains_on_its_bound(config)]
     if not runs:
-        raise ReplicationError("None of these runs can be exported: only the curve of the bound is one program.")
+        why = "only a curve of the bound is one program" if configs else "none is left to be trained"
+        raise ReplicationError(f"No run can be exported: {why}. Other runs: --reading, --seed, --only.")
     if folder.exists():
         raise ReplicationError(f"{folder} exists already: collect what is in it, or choose another folder.")
-    (folder / runner.PROGRAMS).mkdir(parents=True)
-    arrays: dict[str, np.ndarray] = {}
-    jobs = []
-    with bar(len(runs), "runs") as progress:
-        for config in runs:
-            jobs.append(_job(config, folder, arrays))
-            progress.update()
-    np.savez_compressed(folder / runner.ARRAYS, **cast(dict[str, Any], arrays))
-    (folder / runner.JOBS).write_text(json.dumps(jobs))
-    shutil.copy(runner.__file__, folder / "runner.py")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        unfinished = Path(temporary) / "exported"
+        (unfinished / runner.PROGRAMS).mkdir(parents=True)
+        arrays: dict[str, np.ndarray] = {}
+        jobs = []
+        with bar(len(runs), "runs") as progress:
+            for config in runs:
+                jobs.append(_job(config, unfinished, arrays))
+                progress.update()
+        np.savez_compressed(unfinished / runner.ARRAYS, **cast(dict[str, Any], arrays))
+        (unfinished / runner.JOBS).write_text(json.dumps(jobs))
+        shutil.copy(runner.__file__, unfinished / "runner.py")
+        unfinished.replace(folder)
     return runs
 
 
 def collect(folder: Path, records_folder: Path) -> list[records.Record]:
-    """Make records of the runs that the runner trained as far as it came.
+    """Make records of the runs that the runner trained, as far as it came.
 
-    Raises RecordError for a run that diverged, and where the bound of the returned weights is not the one that was
-    found there: then programs and package do not belong together.
+    Raises RecordError at the end for those that diverged, are damaged, or are of another version of the engine, and
+    where TensorFlow does not find the last bound again.
     """
+    if not (folder / runner.JOBS).exists():
+        raise RecordError(f"{folder} is no exported folder: it has no {runner.JOBS}.")
     jobs = json.loads((folder / runner.JOBS).read_text())
-    trained = [(job, file) for job in jobs if (file := folder / runner.TRAINED / f"{job['run_id']}.npz").exists()]
-    found = [record for job, file in trained if (record := _collect(job, file, records_folder))]
+    found, problems = [], []
+    for job in jobs:
+        file = folder / runner.TRAINED / f"{job['run_id']}.npz"
+        try:
+            record = _collect(job, file, records_folder) if file.exists() else None
+        except (RecordError, *checkpoints.DAMAGED) as error:
+            problems.append(f"{job['run_id']}: {error}")
+            continue
+        found += [record] if record else []
+    if problems:
+        raise RecordError("\n".join([f"{len(found)} runs are recorded; these are not:", *problems]))
     if not found:
         raise RecordError(f"No run in {folder} has come to an evaluation point: start `python3 runner.py` there first.")
     return found
@@ -70,6 +92,7 @@ def collect(folder: Path, records_folder: Path) -> list[records.Record]:
 def _job(config: RunConfig, folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """What the runner needs to know of one run; its arrays are added to `arrays`, those of equal content once."""
     engine = training.Engine(config, data.load(config.dataset))
+    params = engine.initial_state.params
     per_step = config.samples_per_step
     points = [math.ceil(n / per_step) for n in evaluation.evaluation_points(config.metric, config.samples_total)]
     noise = [draws.stream(engine.seed, step, "evaluation", "test").numpy().tolist() for step in points]
@@ -79,19 +102,18 @@ def _job(config: RunConfig, folder: Path, arrays: dict[str, np.ndarray]) -> dict
         arrays[name] = array.numpy()
         return name
 
-    def program(text: str) -> str:
-        name = f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.mlir"
-        (folder / runner.PROGRAMS / name).write_text(text.replace(*SAME_PRECISION))
-        return name
+    def save(program: str) -> str:
+        (folder / runner.PROGRAMS / _name(program)).write_text(program)
+        return _name(program)
 
     return {
         "run_id": config.run_id,
         "config": config.model_dump(),
         "environment": records.environment(),
-        "steps": program(engine.steps_program()),
-        "bound": program(evaluation.bound_program(config, engine.initial_state.params, engine.x_eval["test"])),
+        "steps": save(_steps(engine)),
+        "bound": save(_as_exported(evaluation.bound_program(config, params, engine.x_eval["test"]))),
         "state": [keep(leaf) for leaf in tf.nest.flatten(engine.initial_state)],
-        "n_params": len(tf.nest.flatten(engine.initial_state.params)),
+        "n_params": len(tf.nest.flatten(params)),
         "x_train": keep(engine.x_train),
         "x_test": keep(engine.x_eval["test"]),
         "seed": config.seed,
@@ -99,6 +121,28 @@ def _job(config: RunConfig, folder: Path, arrays: dict[str, np.ndarray]) -> dict
         "points": dict(zip(points, noise, strict=True)),
         "marks": _marks(points[-1], per_step),
     }
+
+
+def _steps(engine: training.Engine) -> str:
+    return _as_exported(engine.steps_program())
+
+
+def _as_exported(program: str) -> str:
+    """The program in full single precision, without what differs from one compilation to the next.
+
+    A GPU would multiply in TF32 otherwise. Raises ReplicationError where the text is not what it was.
+    """
+    program = re.sub(r" loc\(#loc\d*\)", "", re.sub(r"^#loc.*\n", "", program, flags=re.MULTILINE))
+    program = COUNTER.sub(r"\1", program).replace(*SAME_PRECISION)
+    if program.count(SAME_PRECISION[1]) != len(re.findall(r"stablehlo\.dot\b|stablehlo\.dot_general\b", program)):
+        raise ReplicationError(
+            "A product in the exported program has another precision than is known: see SAME_PRECISION."
+        )
+    return program
+
+
+def _name(program: str) -> str:
+    return f"{hashlib.sha256(program.encode()).hexdigest()[:16]}.mlir"
 
 
 def _marks(end: int, samples_per_step: int) -> list[int]:
@@ -115,20 +159,26 @@ def _collect(job: dict[str, Any], file: Path, records_folder: Path) -> records.R
     with np.load(file) as content:
         progress = json.loads(str(content["progress"]))
         if progress["first_bad"] >= 0:
-            raise RecordError(f"{config.run_id} diverged at step {progress['first_bad']}: try a smaller learning_rate.")
+            raise RecordError(f"diverged at step {progress['first_bad']}: try a smaller learning_rate.")
         if not progress["rows"]:
             return None
         params = [tf.constant(content[f"evaluated_{i}"]) for i in range(job["n_params"])]
     dataset = data.load(config.dataset)
     engine = training.Engine(config, dataset)
-    rows = _rows(config, progress)
+    if _name(_steps(engine)) != job["steps"]:
+        raise RecordError("another version of the engine exported it: export and train it anew.")
     step = tf.constant(progress["rows"][-1]["step"], tf.int64)
-    state = engine.initial_state._replace(
-        step=step, params=tf.nest.pack_sequence_as(engine.initial_state.params, params)
+    params = tf.nest.pack_sequence_as(engine.initial_state.params, params)
+    contributors = tuple(
+        {**job["environment"], **each, "packages": {**job["environment"]["packages"], **each["packages"]}}
+        for each in progress["contributors"]
     )
-    contributor = {"from_samples": 0, **job["environment"], **progress["environment"]}
-    contributor["packages"] = {**job["environment"]["packages"], **progress["environment"]["packages"]}
-    run = Run(state, tuple(rows), seconds=progress["rows"][-1]["seconds"], contributors=(contributor,))
+    run = Run(
+        engine.initial_state._replace(step=step, params=params),
+        tuple(_rows(config, progress)),
+        seconds=progress["rows"][-1]["seconds"],
+        contributors=contributors,
+    )
     _check(config, engine, run)
     return training.save_record(config, dataset, run, records_folder)
 
@@ -157,6 +207,6 @@ def _check(config: RunConfig, engine: training.Engine, run: Run) -> None:
     apart = abs(here["bound"] - run.rows[-1]["bound"]) / here["bound_se"]
     if not apart <= MOST_STANDARD_ERRORS_APART:
         raise RecordError(
-            f"{config.run_id}: the bound of the weights is {here['bound']:.3f} nats here and "
-            f"{run.rows[-1]['bound']:.3f} where they were trained. Export the run with this version, and train it anew."
+            f"the bound of the weights is {here['bound']:.3f} nats here and {run.rows[-1]['bound']:.3f} where they "
+            "were trained: the file is not what the runner wrote, or the other machine does not compute as this one."
         )

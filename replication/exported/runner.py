@@ -1,11 +1,13 @@
-"""Train exported runs, one process each: `python3 runner.py --help`. Needs numpy and jaxlib, not this package.
+"""Train exported runs, one process each: `python3 runner.py --help`. Needs numpy and JAX (tried: 0.10 and 0.11).
 
-Every run stops at --seconds and goes on from there when started again. Many runs share a GPU only where NVIDIA's
-multi-process service runs (`nvidia-cuda-mps-control -d`); without it they take turns, which gains nothing.
+Every run saves where it is as it goes, stops at --seconds, and goes on from there when started again. Many runs share
+a GPU only where NVIDIA's multi-process service runs (`nvidia-cuda-mps-control -d`); without it they take turns, which
+gains nothing.
 """
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -20,6 +22,7 @@ import numpy as np
 
 FOLDER = Path(__file__).resolve().parent
 JOBS, ARRAYS, PROGRAMS, TRAINED = "jobs.json", "arrays.npz", "programs", "trained"
+SAVE_SECONDS = 60.0
 # The whole loop over steps runs on the GPU, without a word from the processor between two steps.
 # XLA tries which algorithms are fast on this GPU, minutes for many programs at once, and keeps what it finds.
 XLA_FLAGS = (
@@ -37,30 +40,45 @@ def main() -> None:
     options.add_argument("--run", help="a run_id: this one alone, in this process")
     chosen = options.parse_args()
     jobs = {job["run_id"]: job for job in json.loads((FOLDER / JOBS).read_text())}
+    if chosen.run and chosen.run not in jobs:
+        sys.exit(f"There is no run {chosen.run} here. The runs are:\n" + "\n".join(jobs))
+    if importlib.util.find_spec("jax") is None:
+        sys.exit("JAX is not installed for this Python: pip install 'jax[cuda13]', or 'jax' with --platform cpu.")
     if chosen.run:
         train(jobs[chosen.run], time.time() + chosen.seconds, chosen.until, chosen.platform)
-        return
-    flags = XLA_FLAGS if chosen.platform == "cuda" else ""
-    environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_FLAGS": flags}
+    else:
+        _train_all(list(jobs))
+
+
+def _train_all(run_ids: list[str]) -> None:
+    """A process for each run; all end with this one."""
     (FOLDER / "autotuned").mkdir(exist_ok=True)
-    processes = {
-        run_id: subprocess.Popen([sys.executable, __file__, *sys.argv[1:], "--run", run_id], env=environment)
-        for run_id in jobs
-    }
-    failed = [run_id for run_id, process in processes.items() if process.wait()]
+    command = [sys.executable, __file__, *sys.argv[1:], "--run"]
+    processes = {run_id: subprocess.Popen([*command, run_id]) for run_id in run_ids}
+    try:
+        failed = [run_id for run_id, process in processes.items() if process.wait()]
+    finally:
+        for process in processes.values():
+            process.terminate()
     if failed:
-        sys.exit(f"Failed, for the reason above: {', '.join(failed)}. The same command goes on with the others.")
+        sys.exit(f"Failed, for the reasons above: {', '.join(failed)}. The same command goes on with the others.")
 
 
 class Device:
-    """A processor of JAX's that runs programs of StableHLO."""
+    """A processor of JAX's that runs programs of StableHLO, by what JAX itself calls: JAX has no public door for it."""
 
     def __init__(self, name: str):
+        if name == "cuda":  # before JAX starts, and beside what the user asks of XLA
+            os.environ["XLA_FLAGS"] = f"{XLA_FLAGS} {os.environ.get('XLA_FLAGS', '')}"
+            os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         import jax
         from jax._src.lib import xla_client
 
         jax.config.update("jax_enable_x64", True)
-        self._device = jax.devices(name)[0]
+        try:
+            self._device = jax.devices(name)[0]
+        except RuntimeError as error:
+            sys.exit(f"JAX finds no {name} device: {str(error).splitlines()[0]}")
         self._put, self._xla = jax.device_put, xla_client
         self.kind = self._device.device_kind
 
@@ -81,14 +99,19 @@ class Device:
 
 
 def train(job: dict, deadline: float, until: float, platform_name: str) -> None:
-    """Train one run to its end, the deadline or `until`, evaluated at its points on the way, and save where it is."""
+    """Train one run to its end, the deadline or `until`, evaluated at its points on the way.
+
+    Exits with a message where the run diverges: where the objective, an evaluation or the weights are not finite.
+    """
     file = FOLDER / TRAINED / f"{job['run_id']}.npz"
     arrays = np.load(FOLDER / ARRAYS)
     progress, state, evaluated = _load(job, file, arrays)
+    if progress["first_bad"] >= 0:
+        sys.exit(f"{job['run_id']} diverged at step {progress['first_bad']}.")
     points = {int(step): noise for step, noise in job["points"].items()}
-    limit = until / job["samples_per_step"]
-    targets = [step for step in sorted({*points, *job["marks"]}) if progress["step"] < step <= limit]
-    if not targets or progress["first_bad"] >= 0:
+    last = np.ceil(until / job["samples_per_step"])  # the step that reaches `until`, as evaluation points do
+    targets = [step for step in sorted({*points, *job["marks"]}) if progress["step"] < step <= last]
+    if not targets:
         return
 
     device = Device(platform_name)
@@ -97,7 +120,8 @@ def train(job: dict, deadline: float, until: float, platform_name: str) -> None:
         device.put(x) for x in (arrays[job["x_train"]], arrays[job["x_test"]], np.int64(job["seed"]))
     )
     state, evaluated = [device.put(leaf) for leaf in state], [device.put(leaf) for leaf in evaluated]
-    before = progress["step"], progress["seconds"]
+    _add_contributor(progress, job, _environment(device))
+    before, saved_at = (progress["step"], progress["seconds"]), time.monotonic()
     for target in targets:
         if time.time() > deadline:
             break
@@ -113,13 +137,27 @@ def train(job: dict, deadline: float, until: float, platform_name: str) -> None:
         if target in points:
             evaluated = state[1 : 1 + job["n_params"]]
             row = _evaluate(bound(*evaluated, x_test, device.put(np.int64(points[target]))))
+            if not all(np.isfinite(np.asarray(x)).all() for x in (*row.values(), *evaluated)):
+                progress["first_bad"] = target - 1
+                break
             progress["rows"].append({"step": target, **row, "seconds": progress["seconds"]})
-    progress["environment"] = _environment(device)
+        if time.monotonic() - saved_at > SAVE_SECONDS:
+            _save(file, progress, state, evaluated)
+            saved_at = time.monotonic()
     _save(file, progress, state, evaluated)
+    if progress["first_bad"] >= 0:
+        sys.exit(f"{job['run_id']} diverged at step {progress['first_bad']}.")
     rate = (progress["step"] - before[0]) * job["samples_per_step"] / max(progress["seconds"] - before[1], 1e-9)
     bound_now = f"{progress['rows'][-1]['bound']:.2f} nats on test" if progress["rows"] else "not evaluated yet"
     samples = progress["step"] * job["samples_per_step"]
     print(f"{job['run_id']}: {samples:,} samples, {bound_now}, {rate:,.0f} samples/s", flush=True)
+
+
+def _add_contributor(progress: dict, job: dict, here: dict) -> None:
+    """This machine as the last of those that trained the run."""
+    last = progress["contributors"][-1] if progress["contributors"] else {}
+    if {**last, **here} != last:
+        progress["contributors"].append({"from_samples": progress["step"] * job["samples_per_step"], **here})
 
 
 def _load(job: dict, file: Path, arrays: Any) -> tuple[dict, list, list]:
@@ -127,17 +165,22 @@ def _load(job: dict, file: Path, arrays: Any) -> tuple[dict, list, list]:
     if not file.exists():
         state = [arrays[name] for name in job["state"]]
         progress = {"step": 0, "sums": [[0, 0.0, 0.0]], "rows": [], "seconds": 0.0, "first_bad": -1}
-        return progress, state, state[1 : 1 + job["n_params"]]
+        return {**progress, "contributors": []}, state, state[1 : 1 + job["n_params"]]
     with np.load(file) as saved:
         state = [saved[f"leaf_{i}"] for i in range(len(job["state"]))]
         return json.loads(str(saved["progress"])), state, [saved[f"evaluated_{i}"] for i in range(job["n_params"])]
 
 
 def _save(file: Path, progress: dict, state: list, evaluated: list) -> None:
+    """Replace what is saved at once, unless another process came further."""
+    if file.exists():
+        with np.load(file) as saved:
+            if json.loads(str(saved["progress"]))["step"] > progress["step"]:
+                return
     leaves: dict[str, Any] = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(state)}
     leaves |= {f"evaluated_{i}": np.asarray(leaf) for i, leaf in enumerate(evaluated)}
     file.parent.mkdir(exist_ok=True)
-    new = file.with_suffix(".new")
+    new = file.with_suffix(f".{os.getpid()}")
     with new.open("wb") as stream:
         np.savez(stream, progress=json.dumps(progress), **leaves)
     new.replace(file)
@@ -163,7 +206,7 @@ def _environment(device: Device) -> dict:
         "cpu": names[0] if names else platform.processor(),
         "device": device.kind if device.kind != "cpu" else "CPU",
         "python": platform.python_version(),
-        "packages": {"jaxlib": importlib.metadata.version("jaxlib"), "numpy": np.__version__},
+        "packages": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")},
     }
 
 

@@ -1,7 +1,7 @@
 """`make verdict`: every curve and claim of the paper and what our records say of it, as text, JSON or README table."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -110,7 +110,8 @@ def _object(found: Summary) -> dict[str, Any]:
 
 def as_text(summaries: Mapping[str, Summary]) -> str:
     """The readings side by side, then every curve and claim under each, for a terminal."""
-    blocks = [side_by_side(summaries).to_string(), tolerances()]
+    within = "Within at the right edge\n" + by_group(summaries).to_string()
+    blocks = [side_by_side(summaries).to_string(), within, tolerances()]
     for name, found in summaries.items():
         blocks.append(f"Reading {name}: {found.reading.sentence}")
         for figure, table in found.curves.items():
@@ -126,7 +127,7 @@ def as_text(summaries: Mapping[str, Summary]) -> str:
 
 
 def side_by_side(summaries: Mapping[str, Summary]) -> pd.DataFrame:
-    """The counts of each reading: a column per reading; below the sums, what is within per figure and algorithm."""
+    """The counts of each reading: a column per reading."""
     edge, along = "within at the right edge", f"within at every point from {names.scientific(verdict.ALONG_FROM)} on"
     late, distance = "within at every point beyond the search's limit", "mean distance [tolerances]"
     columns = {}
@@ -139,20 +140,25 @@ def side_by_side(summaries: Mapping[str, Summary]) -> pd.DataFrame:
             along: f"{counts['within_along']} of {n}",
             late: f"{counts['within_late']} of {counts['late']}",
             distance: f"{counts['distance']:.2f}",
-            **_within_by_group(found),
+            "runs as long as planned": f"{found.n_complete} of {found.n_runs}",
         }
     return pd.DataFrame(columns)
 
 
-def _within_by_group(found: Summary) -> dict[str, str]:
-    """How many curves of each figure, dataset and algorithm are within at the right edge."""
-    return {
-        f"within: figure {figure}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}": (
-            f"{(curves['verdict'] == 'within').sum()} of {len(curves)}"
-        )
-        for figure, table in found.curves.items()
-        for (dataset, algorithm), curves in table.groupby(["dataset", "algorithm"], sort=False)
-    }
+def by_group(summaries: Mapping[str, Summary]) -> pd.DataFrame:
+    """How many curves of each figure, dataset and algorithm are within at the right edge: a column per reading."""
+    return pd.DataFrame(
+        {
+            name: {
+                f"figure {figure}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}": (
+                    f"{(curves['verdict'] == 'within').sum()} of {len(curves)}"
+                )
+                for figure, table in found.curves.items()
+                for (dataset, algorithm), curves in table.groupby(["dataset", "algorithm"], sort=False)
+            }
+            for name, found in summaries.items()
+        }
+    )
 
 
 def tolerances() -> str:
@@ -181,6 +187,28 @@ def headline(found: Summary) -> str:
     )
 
 
+def most_misses(found: Summary) -> str:
+    """Where the most misses are, in a sentence: from when on, and by how much at the right edge."""
+    judged = pd.concat([table.assign(figure=figure) for figure, table in found.curves.items()])
+    misses = judged[judged["verdict"].isin(("above", "below"))]
+    if misses.empty:
+        return "No curve is above or below."
+    group = ["figure", "dataset", "algorithm"]
+    (figure, dataset, algorithm), of = max(misses.groupby(group), key=lambda item: len(item[1]))
+    panel = verdict.PANELS[figure][0]
+    every = found.comparisons[figure].merge(of[panel], on=panel)
+    is_outside = every["difference"].abs() > every["tolerance"]
+    outside = every[is_outside & (every["samples_evaluated"] >= verdict.ALONG_FROM)]
+    first = outside.groupby(panel)["samples_evaluated"].min()
+    low, high = of["difference"].min(), of["difference"].max()
+    return (
+        f"Of the {len(misses)} misses {len(of)} are {names.ALGORITHMS[algorithm]} on {names.DATASETS[dataset]} in "
+        f"figure {figure}: ours leave the tolerance after {names.scientific(first.min())} to "
+        f"{names.scientific(first.max())} samples, and are {low:+.1f} to {high:+.1f} nats from the paper's at the "
+        "right edge."
+    )
+
+
 def as_readme(summaries: Mapping[str, Summary]) -> str:
     """The README's block: how far the figures go, how many curves are within, on which machines; both readings."""
     table = side_by_side(summaries)
@@ -192,14 +220,12 @@ def as_readme(summaries: Mapping[str, Summary]) -> str:
     drawn = ", ".join(f"{names.scientific(float(f'{x:.2g}'))} on {names.DATASETS[d]}" for d, x in edges.items())
     header = ["", *(f"`{name}`" for name in table)]
     return "\n\n".join([
-        f"Of the paper's {counts['curves']} curves {counts['within']} are within a tolerance at the right edge under "
-        f"the reading `{first.reading.name}` ({others_too}); far above counts as a miss, too. The right edge is the "
-        f"furthest point that both have. Our runs of figure 2 are planned to {planned} training samples, the paper's "
-        f"curves go to {drawn}; figure 3 ends where the paper's axis does. {first.n_complete} of {first.n_runs} runs "
-        f"are as long as planned{', the others are judged where they end' if first.n_complete < first.n_runs else ''}. "
-        f"{_provenance(first)}",
+        f"Of the paper's {counts['curves']} curves {counts['within']} are within a tolerance at the right edge "
+        f"under the reading `{first.reading.name}` ({others_too}); far above counts as a miss, too. The right edge is "
+        f"the furthest point that both have: runs of figure 2 are planned to {planned} training samples, the paper's "
+        f"curves go to {drawn}; a shorter run is judged where it ends. {most_misses(first)}",
         _markdown([header, *([name, *row] for name, row in zip(table.index, table.to_numpy().tolist(), strict=True))]),
-        tolerances(),
+        f"{tolerances()} {_provenance(summaries.values())}",
     ])  # fmt: skip
 
 
@@ -211,7 +237,7 @@ def as_markdown(found: Summary) -> str:
         *(_panels(table, figure, names.FIGURES[figure]) for figure, table in found.curves.items()),
         "Ours, in brackets the paper's, after so many training samples: the furthest at which both are compared.",
         _markdown([[*claims], *claims.to_numpy().tolist()]),
-        _provenance(found),
+        _provenance([found]),
     ])  # fmt: skip
 
 
@@ -252,14 +278,17 @@ def _holds(cases: pd.DataFrame, column: str) -> str:
     return f"{len(known) - len(fails)} of {len(known)}" + (f"; not {', '.join(fails)}" if fails else "")
 
 
-def _provenance(summary: Summary) -> str:
-    """How many seeds the judged values have, and on which machines they were trained."""
-    judged = pd.concat(summary.curves.values())
-    several = int((judged["n_seeds"] > 1).sum())
+def _provenance(summaries: Iterable[Summary]) -> str:
+    """How many seeds the judged values of the first have, and on which machines all were trained."""
+    first, *others = summaries
+    several = int((pd.concat(first.curves.values())["n_seeds"] > 1).sum())
+    machines = sorted({machine for found in (first, *others) for machine in found.machines})
     seeds = (
-        f"{several} of the judged values are means over seeds, the others of" if several else "Each judged value is of"
+        f"{several} of the values under `{first.reading.name}` are means over seeds, the others are of one seed."
+        if several
+        else "Each value is of one seed."
     )
-    return f"{seeds} one seed. Trained on {'; '.join(summary.machines)}; without a GPU on a core per run."
+    return f"{seeds} The runs were trained on these processors and GPUs: {', '.join(machines)}."
 
 
 def _markdown(rows: list[list[str]]) -> str:
