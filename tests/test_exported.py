@@ -99,17 +99,21 @@ def test_a_run_that_diverges_is_named_and_leaves_the_others_alone(tiny, tmp_path
     assert records.is_complete(good, tmp_path / "records")
 
 
-def test_a_killed_runner_ends_its_runs_and_goes_on(tiny, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_killed_runner_ends_its_runs_and_goes_on(tiny, tmp_path, how):
     # Fails if runs go on without their parent, or if what was saved is lost.
     config = tiny.replace(samples_total=10**9)
     exported.write([config], tmp_path / "out")
     run(tmp_path / "out", "--until", "100000")
     command = [sys.executable, str(tmp_path / "out" / "runner.py"), "--platform", "cpu"]
     environment = {**os.environ, "MARKER": str(tmp_path)}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
     while len(processes.with_environment(tmp_path)) < 2:
+        assert time.monotonic() < deadline, "the runner starts no process for its run"
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
+    assert "Traceback" not in process.communicate(timeout=60)[1]
     processes.assert_all_end(tmp_path)
     (found,) = exported.collect(tmp_path / "out", tmp_path / "records")
     assert found.samples_evaluated >= 100_000

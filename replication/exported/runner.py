@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ import numpy as np
 FOLDER = Path(__file__).resolve().parent
 JOBS, ARRAYS, PROGRAMS, TRAINED = "jobs.json", "arrays.npz", "programs", "trained"
 SAVE_SECONDS = 60.0
+STOPPED = "Stopped. The same command goes on from what was saved in the last minute."
 # The whole loop over steps runs on the GPU, without a word from the processor between two steps.
 # XLA tries which algorithms are fast on this GPU, minutes for many programs at once, and keeps what it finds.
 XLA_FLAGS = (
@@ -55,6 +57,7 @@ def _train_all(run_ids: list[str]) -> None:
     (FOLDER / "autotuned").mkdir(exist_ok=True)
     command = [sys.executable, __file__, *sys.argv[1:], "--run"]
     processes = {run_id: subprocess.Popen([*command, run_id]) for run_id in run_ids}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
     try:
         failed = [run_id for run_id, process in processes.items() if process.wait()]
     finally:
@@ -211,4 +214,7 @@ def _environment(device: Device) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
