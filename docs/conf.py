@@ -56,6 +56,7 @@ html_context = {"default_mode": "auto"}
 html_theme_options = {"navbar_persistent": [], "use_download_button": False}  # the sidebar has the search already
 
 MODULE_LINK = re.compile(r"\[`?([^]`]+)`?\]\(replication/([\w/]+)\.py\)")
+IMAGE = re.compile(r'<img src="(?P<src>[^"]+)" alt="(?P<alt>[^"]*)">')
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -100,9 +101,14 @@ def complete_source(app, docname: str, content: list[str]) -> None:
 
 
 def without_widgets(notebook: str) -> str:
-    """The notebook without widgets, which would need a kernel; the explorer's film stands below it."""
+    """The notebook without widgets, which would need a kernel; the explorer's film stands below it.
+
+    The film's cell is HTML, whose image Sphinx would not copy to the site: as Markdown it does.
+    """
     content = json.loads(notebook)
     for cell in content["cells"]:
+        if image := IMAGE.fullmatch("".join(cell["source"])):
+            cell["source"] = f"![{image['alt']}]({image['src']})"
         if "outputs" in cell:
             cell["outputs"] = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
     return json.dumps(content)
