@@ -55,10 +55,13 @@ def main() -> None:
 def _train_all(run_ids: list[str]) -> None:
     """A process for each run; all end with this one."""
     (FOLDER / "autotuned").mkdir(exist_ok=True)
+    for stop in (signal.SIGINT, signal.SIGTERM):  # the first is ignored otherwise by what a shell starts with &
+        signal.signal(stop, lambda *_: sys.exit(STOPPED))
     command = [sys.executable, __file__, *sys.argv[1:], "--run"]
-    processes = {run_id: subprocess.Popen([*command, run_id]) for run_id in run_ids}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
+    processes: dict[str, subprocess.Popen] = {}
     try:
+        for run_id in run_ids:
+            processes[run_id] = subprocess.Popen([*command, run_id])
         failed = [run_id for run_id, process in processes.items() if process.wait()]
     finally:
         for process in processes.values():
