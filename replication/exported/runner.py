@@ -55,17 +55,18 @@ def main() -> None:
 def _train_all(run_ids: list[str]) -> None:
     """A process for each run; all end with this one."""
     (FOLDER / "autotuned").mkdir(exist_ok=True)
+    signals: list[int] = []
     for stop in (signal.SIGINT, signal.SIGTERM):  # the first is ignored otherwise by what a shell starts with &
-        signal.signal(stop, lambda *_: sys.exit(STOPPED))
+        signal.signal(stop, lambda number, _: signals.append(number))  # no error in the middle of starting a process
     command = [sys.executable, __file__, *sys.argv[1:], "--run"]
-    processes: dict[str, subprocess.Popen] = {}
-    try:
-        for run_id in run_ids:
-            processes[run_id] = subprocess.Popen([*command, run_id])
-        failed = [run_id for run_id, process in processes.items() if process.wait()]
-    finally:
-        for process in processes.values():
-            process.terminate()
+    processes = {run_id: subprocess.Popen([*command, run_id]) for run_id in run_ids}
+    while not signals and any(process.poll() is None for process in processes.values()):
+        time.sleep(0.1)
+    for process in processes.values():
+        process.terminate()
+    if signals:
+        sys.exit(STOPPED)
+    failed = [run_id for run_id, process in processes.items() if process.wait()]
     if failed:
         sys.exit(f"Failed, for the reasons above: {', '.join(failed)}. The same command goes on with the others.")
 
