@@ -52,10 +52,10 @@ def write(configs: Iterable[RunConfig], folder: Path) -> list[RunConfig]:
         unfinished = Path(temporary) / "exported"
         (unfinished / runner.PROGRAMS).mkdir(parents=True)
         arrays: dict[str, np.ndarray] = {}
-        jobs = []
+        environment, jobs = records.environment(), []
         with bar(len(runs), "runs") as progress:
             for config in runs:
-                jobs.append(_job(config, unfinished, arrays))
+                jobs.append({**_job(config, unfinished, arrays), "environment": environment})
                 progress.update()
         np.savez_compressed(unfinished / runner.ARRAYS, **cast(dict[str, Any], arrays))
         (unfinished / runner.JOBS).write_text(json.dumps(jobs))
@@ -109,7 +109,6 @@ def _job(config: RunConfig, folder: Path, arrays: dict[str, np.ndarray]) -> dict
     return {
         "run_id": config.run_id,
         "config": config.model_dump(),
-        "environment": records.environment(),
         "steps": save(_steps(engine)),
         "bound": save(_as_exported(evaluation.bound_program(config, params, engine.x_eval["test"]))),
         "state": [keep(leaf) for leaf in tf.nest.flatten(engine.initial_state)],

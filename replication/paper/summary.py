@@ -1,7 +1,7 @@
 """`make verdict`: every curve and claim of the paper and what our records say of it, as text, JSON or README table."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -225,7 +225,7 @@ def as_readme(summaries: Mapping[str, Summary]) -> str:
         f"the furthest point that both have: runs of figure 2 are planned to {planned} training samples, the paper's "
         f"curves go to {drawn}; a shorter run is judged where it ends. {most_misses(first)}",
         _markdown([header, *([name, *row] for name, row in zip(table.index, table.to_numpy().tolist(), strict=True))]),
-        f"{tolerances()} {_provenance(summaries.values())}",
+        f"{tolerances()} {_provenance([first, *others])}",
     ])  # fmt: skip
 
 
@@ -278,11 +278,11 @@ def _holds(cases: pd.DataFrame, column: str) -> str:
     return f"{len(known) - len(fails)} of {len(known)}" + (f"; not {', '.join(fails)}" if fails else "")
 
 
-def _provenance(summaries: Iterable[Summary]) -> str:
+def _provenance(summaries: Sequence[Summary]) -> str:
     """How many seeds the judged values of the first have, and on which machines all were trained."""
-    first, *others = summaries
+    first = summaries[0]
     several = int((pd.concat(first.curves.values())["n_seeds"] > 1).sum())
-    machines = sorted({machine for found in (first, *others) for machine in found.machines})
+    machines = sorted({machine for found in summaries for machine in found.machines})
     seeds = (
         f"{several} of the values under `{first.reading.name}` are means over seeds, the others are of one seed."
         if several
