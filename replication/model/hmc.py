@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
-from arviz_stats.base import array_stats
 
 LogDensity = Callable[[tf.Tensor], tf.Tensor]
 TARGET_ACCEPTANCE = 0.9
@@ -93,6 +92,8 @@ def effective_sample_size(chains: Chains) -> np.ndarray:
     By ArviZ (Vehtari et al. 2021, method `mean`). Draws that alternate around the mean are worth more than S. The log
     density shows what z cannot: a chain that stays on one contour. A chain that never moved is worth one draw.
     """
+    from arviz_stats.base import array_stats  # here only: its import takes half a second
+
     z, log_density = np.asarray(chains.z, np.float64), np.asarray(chains.log_density, np.float64)
     series = np.concatenate([np.moveaxis(z, -1, 0), log_density[None]]).swapaxes(-1, -2)
     ess = array_stats.ess(series, chain_axis=None, draw_axis=-1, method="mean").min(axis=0)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
-from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
 from replication import draws
+from replication.compiled import compiled
 from replication.errors import EstimatorError
 from replication.model import hmc
 
@@ -43,7 +43,7 @@ class Estimate(NamedTuple):
     is_reliable: np.ndarray
 
 
-@tf.function(jit_compile=True)
+@compiled
 def chain_start(
     log_joint: Callable, args: tuple, n_latent: int, seed_pair: tf.Tensor, guess: tf.Tensor | None = None
 ) -> tf.Tensor:
@@ -62,7 +62,7 @@ def chain_start(
     return tf.where(is_better[:, None], guess, start)
 
 
-@tf.function(jit_compile=True)
+@compiled
 def sample_posterior(
     log_joint: Callable,
     args: tuple,
@@ -139,6 +139,8 @@ def pareto_k(log_w: np.ndarray) -> np.ndarray:
 
     By ArviZ (Vehtari et al. 2024). The weights have a finite variance below 1/2; their mean is not to be had above 1.
     """
+    from arviz_stats.base import array_stats  # here only: its import takes half a second
+
     w = np.exp(log_w - log_w.max(axis=0))
     return array_stats.pareto_khat(w.T, chain_axis=None, draw_axis=-1, r_eff=1.0, tail="right")
 
@@ -163,7 +165,7 @@ def prior_proposal(n_chains: int, n_latent: int) -> Proposal:
     return np.zeros((n_chains, n_latent)), np.tile(np.eye(n_latent), (n_chains, 1, 1))
 
 
-@tf.function(jit_compile=True)
+@compiled
 def _log_weights(
     log_joint: Callable, args: tuple, mean: tf.Tensor, tril: tf.Tensor, seed_pair: tf.Tensor, chunk: tf.Tensor
 ) -> tf.Tensor:

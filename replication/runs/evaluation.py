@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from replication import draws
 from replication.algorithms import full_vb
+from replication.compiled import compiled
 from replication.config import RunConfig
 from replication.data import Dataset
 from replication.model import marginal_likelihood as ml
@@ -144,12 +145,12 @@ def estimate_log_px(
     return ml.hmc_density_estimator(chains), check, np.asarray(chains.acceptance)
 
 
-@tf.function(jit_compile=True)
+@compiled
 def _bound(params: networks.Params, x: tf.Tensor, n_latent: int, seed_pair: tf.Tensor) -> Bound:
     return sgvb_b(params, x, draws.normal(seed_pair, [1, x.shape[0], n_latent]))
 
 
-@tf.function(jit_compile=True)
+@compiled
 def _full_bound(params: full_vb.Params, x: tf.Tensor, n_latent: int, n_train: int, seed_pair: tf.Tensor) -> tuple:
     eps = draws.normal(draws.fold_in(seed_pair, "eps"), [1, x.shape[0], n_latent])
     return full_vb.bound(params, x, eps, draws.fold_in(seed_pair, "zeta"), n_train)

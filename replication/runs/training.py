@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from replication import algorithms, data, draws
+from replication.compiled import compiled
 from replication.config import RunConfig
 from replication.errors import DivergedError, EstimatorError
 from replication.model import baselines, latent, networks
@@ -41,7 +42,7 @@ def train(
 def _train(
     config: RunConfig, folder: Path, report: Callable[[int, float], None], checkpoint_seconds: float
 ) -> records.Record:
-    dataset = data.load(config.dataset)
+    dataset = _dataset(config.dataset)
     engine = Engine(config, dataset)
     run = checkpoints.load(config, engine.initial_state) or Run(engine.initial_state)
     saved_at, record, here = time.monotonic(), None, _here()
@@ -148,12 +149,18 @@ class Engine:
         )
 
 
+@lru_cache(maxsize=1)
+def _dataset(name: str) -> data.Dataset:
+    """The runs of a process share it."""
+    return data.load(name)
+
+
 @lru_cache(maxsize=8)
 def _compiled_steps(config: RunConfig) -> Any:
     """The loop over steps. Runs that differ in nothing but seed and length share it, so it compiles once for them."""
     algorithm = algorithms.build(config)
 
-    @tf.function(jit_compile=True)
+    @compiled
     def run_steps(state, x_train, seed, n_steps, sums):
         end = state.step + n_steps
 
