@@ -13,7 +13,7 @@ import pytest
 from replication import batch, data, paths
 from replication.config import RunConfig
 from replication.errors import DataError
-from replication.paper.experiments import all_runs, estimators, full_vb, settings
+from replication.paper.experiments import all_runs, estimators, figure3, full_vb, settings
 from replication.runs import parallel, records, training
 
 
@@ -100,7 +100,7 @@ def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
     # or deleted before it is extended, or if a complete record is trained again because its file is new.
     runs = finished_batch / "out/smoke/runs"
     assert _outputs_to_make(finished_batch) == set() and _jobs_to_do(finished_batch) == []
-    deleted, short = full_vb(settings("smoke"))[0], estimators(settings("smoke"))[1]
+    deleted, short = full_vb(settings("smoke"))[-1], estimators(settings("smoke"))[1]  # of two jobs
     shutil.rmtree(runs / deleted.run_id)
     shutil.rmtree(runs / short.run_id)
     _record(short, runs, 1000)
@@ -111,10 +111,14 @@ def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
 
 def test_runs_that_share_a_job_are_made_by_one(finished_batch):
     # Fails if each of them gets a job of its own, or if a notebook does not wait for the job of its run.
-    first, *_, last = full_vb(settings("smoke"))
+    first, *_, last = figure3(settings("smoke"))
     for run in (first, last):
         shutil.rmtree(finished_batch / "out/smoke/runs" / run.run_id)
-    assert _outputs_to_make(finished_batch) == {f"runs/{last.run_id}/config.json", "6_full_vb.ipynb"}
+    assert _outputs_to_make(finished_batch) == {
+        f"runs/{last.run_id}/config.json",
+        "3_marginal_likelihood.ipynb",
+        "8_verdict.ipynb",
+    }
 
 
 def test_a_changed_figure_executes_the_notebooks_again(finished_batch):
@@ -128,10 +132,12 @@ def test_a_changed_figure_executes_the_notebooks_again(finished_batch):
     assert _jobs_to_do(finished_batch) == ["2_lower_bound", *(name for name in names if name != "2_lower_bound")]
 
 
-def test_the_batch_tells_training_from_a_record_rewritten_from_its_checkpoint(tiny, tmp_path):
+def test_the_batch_tells_training_from_a_record_rewritten_from_its_checkpoint(tiny, tmp_path, monkeypatch):
     # Fails if a run whose checkpoint was finished counts as trained.
+    monkeypatch.setattr(parallel.device, "configure", lambda: None)  # too late in this process
     training.train(tiny, tmp_path / "deleted")  # leaves a finished checkpoint
-    seconds = parallel.train_all([tiny, tiny.replace(seed=1)], tmp_path / "runs", n_workers=1)
+    jobs = [parallel.training_job(config, tmp_path / "runs") for config in (tiny, tiny.replace(seed=1))]
+    seconds = {job.name: job.work(lambda samples, bound: None, *job.arguments) for job in jobs}
     assert records.is_complete(tiny, tmp_path / "runs")
     trained = seconds[tiny.replace(seed=1).run_id]
     assert 0 < trained < 600

@@ -40,6 +40,12 @@ SAMPLES_ESTIMATORS = {"smoke": 100_000, "quick": 100_000, "paper": 10**6}
 SAMPLES_MINIBATCHES = {"smoke": 100_000, "quick": 100_000, "paper": 300_000}
 SAMPLES_FULL_VB = {"smoke": 20_000, "quick": 100_000, "paper": 3 * 10**6}
 N_TRAIN_FULL_VB = {"mnist": (100, 1000, 10_000, 50_000), "digits": (100, 1500)}
+SIZES_MINIBATCHES = tuple((m, n) for m in (20, 100, 500) for n in (1, 5))  # (M, L)
+# The smallest batch varies less. Figure 3 trains on as many digits as there are to test: one program evaluates both.
+SMOKE_N_LATENT = (2, 20)
+SMOKE_N_TRAIN_FIGURE_3 = (297,)
+SMOKE_N_TRAIN_FULL_VB = (100,)
+SMOKE_SIZES_MINIBATCHES = ((20, 1), (20, 5), (100, 1), (100, 5))
 # Adagrad's learning rate where no reading sets it: experiments that the paper did not draw, and digits.
 LEARNING_RATE = {"figure2": 0.01, "figure3": 0.1, "full_vb": 0.1}
 N_HIDDEN = {"mnist": 500, "frey_face": 200, "digits": 100}
@@ -151,7 +157,7 @@ def figure3(settings: Settings) -> list[RunConfig]:
             },
         )
         for dataset in settings.datasets
-        for n_train in N_TRAIN_FIGURE_3.get(dataset, ())
+        for n_train in (SMOKE_N_TRAIN_FIGURE_3 if _is_smoke(settings) else N_TRAIN_FIGURE_3.get(dataset, ()))
         for algorithm in ("aevb", "wake_sleep", "mcem")
     )
 
@@ -190,8 +196,7 @@ def minibatches(settings: Settings) -> list[RunConfig]:
     return _runs(
         {**choices, "batch_size": m, "n_mc_samples": n}
         for choices in _one_large_model(settings, SAMPLES_MINIBATCHES[settings.profile])
-        for m in ((20, 100) if settings.profile == "smoke" else (20, 100, 500))
-        for n in (1, 5)
+        for m, n in (SMOKE_SIZES_MINIBATCHES if _is_smoke(settings) else SIZES_MINIBATCHES)
     )
 
 
@@ -210,7 +215,7 @@ def full_vb(settings: Settings) -> list[RunConfig]:
             **({"weight_noise": "local"} if algorithm == "full_vb" else {}),
         )
         for dataset in settings.datasets
-        for n_train in N_TRAIN_FULL_VB.get(dataset, ())
+        for n_train in (SMOKE_N_TRAIN_FULL_VB if _is_smoke(settings) else N_TRAIN_FULL_VB.get(dataset, ()))
         for n_latent in ((3, 10) if settings.profile == "paper" else (3,))
         for algorithm in ("aevb", "full_vb")
     )
@@ -242,11 +247,10 @@ def all_runs(settings: Settings) -> list[RunConfig]:
 
 
 def _figure2(settings: Settings) -> list[dict]:
-    n_latents = {"digits": (3, 20)} if settings.profile == "smoke" else N_LATENT_FIGURE_2
     return [
         _bound(settings, dataset, algorithm, n_latent)
         for dataset in settings.datasets
-        for n_latent in n_latents[dataset]
+        for n_latent in (SMOKE_N_LATENT if _is_smoke(settings) else N_LATENT_FIGURE_2[dataset])
         for algorithm in ("aevb", "wake_sleep")
     ]
 
@@ -256,13 +260,16 @@ def _manifolds(settings: Settings) -> list[dict]:
 
 
 def _samples(settings: Settings) -> list[dict]:
-    n_latents = (2, 20) if settings.profile == "smoke" else N_LATENT_FIGURE_5
     return [
         _bound(settings, dataset, "aevb", n_latent)
         for dataset in settings.datasets
         if dataset != "frey_face"
-        for n_latent in n_latents
+        for n_latent in (SMOKE_N_LATENT if _is_smoke(settings) else N_LATENT_FIGURE_5)
     ]
+
+
+def _is_smoke(settings: Settings) -> bool:
+    return settings.profile == "smoke"
 
 
 def _bounds(settings: Settings) -> list[dict]:
