@@ -63,7 +63,7 @@ def load_or_skip():
 
 @pytest.fixture
 def marginal_curves() -> pd.DataFrame:
-    """Figure 3 in which everything is ordered as in the paper, reached to 10 million by all but MCEM on much data."""
+    """Figure 3 ordered as the paper orders train, reached to 10 million by all but MCEM on much data."""
     level = {(1000, "aevb"): -115, (1000, "wake_sleep"): -130, (1000, "mcem"): -118}
     level |= {(50_000, "aevb"): -135, (50_000, "wake_sleep"): -140, (50_000, "mcem"): -160}
     return pd.DataFrame([

@@ -7,7 +7,7 @@ import pytest
 
 from replication import paths
 from replication.config import ConfigError
-from replication.paper import experiments
+from replication.paper import experiments, reference
 from replication.paper.experiments import (
     all_runs,
     bounds,
@@ -20,6 +20,7 @@ from replication.paper.experiments import (
     runs_of_notebook,
     settings,
 )
+from replication.plots import figures
 
 
 def test_figure_2_has_the_papers_18_runs():
@@ -30,6 +31,13 @@ def test_figure_2_has_the_papers_18_runs():
     assert {run.n_hidden for run in runs if run.dataset == "mnist"} == {500}
     assert {run.n_hidden for run in runs if run.dataset == "frey_face"} == {200}
     assert all(run.samples_total == 1e8 for run in runs)
+
+
+def test_figure_3_goes_as_far_as_the_papers_curves_or_its_axis():
+    # Fails if a panel is judged before the paper's curves end: those of N = 1000 end at 6e7, as the axis does.
+    edges = reference.load(3).groupby("n_train")["samples_evaluated"].max()
+    for run in figure3(settings("paper")):
+        assert run.samples_total >= min(edges[run.n_train], 1e6 * figures.X_LIMITS_3[1])
 
 
 def test_profiles_share_runs_and_differ_in_length():

@@ -27,7 +27,7 @@ NO_READING = Reading("", "", {})
 STARTS = ({"initialisation": "paper_variance"}, {"initialisation": "fan_in"})
 PARTS = tuple({name: value} for name, value in AUTHORS_WAKE_SLEEP.items())
 SLOW_DECODER = {**AUTHORS_WAKE_SLEEP, "decoder_log_var_factor": 0.1}
-# What was tried beside the learning rates, in order of preference; {} is what the paper's words say.
+# What can be tried beside the learning rates, in order of preference; {} is what the paper's words say.
 CANDIDATES: dict[tuple[str, str, str], Sequence[Mapping[str, Any]]] = {
     ("figure2", "mnist", "aevb"): ({}, *STARTS, {"targets": "binarised"}),
     ("figure2", "mnist", "wake_sleep"): ({}, AUTHORS_WAKE_SLEEP, *PARTS, *STARTS, {"dreams": "mean"}),

@@ -113,13 +113,14 @@ def as_text(summaries: Mapping[str, Summary]) -> str:
     within = "Within at the right edge\n" + by_group(summaries).to_string()
     blocks = [side_by_side(summaries).to_string(), within, tolerances()]
     for name, found in summaries.items():
-        blocks.append(f"Reading {name}: {found.reading.sentence}")
+        blocks.append(f"Reading {name}: {found.reading.sentence}\n{most_misses(found)}")
         for figure, table in found.curves.items():
             rows = table.assign(samples_evaluated=table["samples_evaluated"].map(names.scientific))
             rows["n_seeds"] = rows["n_seeds"].fillna(0).astype(int)
             rows = rows.drop(columns=["se", "tolerance"])
             title = (
-                f"{names.FIGURES[figure]}, at the furthest evaluation point that both have; along: the share before it"
+                f"{names.FIGURES[figure]}, at the furthest evaluation point that both have; along: the share of points "
+                f"that are within from {names.scientific(verdict.ALONG_FROM)} on"
             )
             blocks.append(f"{title}\n{rows.to_string(index=False, float_format='{:.2f}'.format, na_rep='-')}")
         blocks.append("The paper's claims\n" + counted(found.claims).to_string(index=False))

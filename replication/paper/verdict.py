@@ -138,7 +138,7 @@ def final_values(curves: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
 
 
 def seeds(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    """The curves that were run with several seeds, at the last evaluation point of all of them."""
+    """The curves that were run with several seeds, at the last evaluation point that at least two of them have."""
     of = table[(table["n_seeds"] > 1) & (table["split"] == split)]
     keys = ["dataset", "n_latent", "algorithm"]
     last = of.loc[of.groupby(keys)["samples_evaluated"].idxmax()]
