@@ -17,7 +17,7 @@ from replication.config import RunConfig
 from replication.paper.experiments import all_runs, settings
 from replication.runs import records
 
-N_RUNS = len(all_runs(settings("smoke")))
+ALL_RUNS = all_runs(settings("smoke"))
 RUNS = "out/smoke/runs"
 
 
@@ -55,19 +55,19 @@ def test_a_batch_on_slurm_is_cancelled_resumed_and_gives_what_this_machine_gives
     on_cluster, local = trees
     with slurm.one_node(tmp_path / "slurm"):
         batch = _start("cluster", on_cluster)
-        _wait_for_a_record(on_cluster / RUNS, batch)
+        _wait_for_a_complete_record(on_cluster / RUNS, batch)
         training = [job for job, comment in slurm.jobs("running").items() if comment.startswith("rule_train")]
         slurm.cancel(training[0])
         assert batch.wait(timeout=1200) != 0
         cancelled = slurm.jobs("cancelled")
-        kept = {file: file.stat().st_mtime_ns for file in (on_cluster / RUNS).glob("*/config.json")}
-        assert 0 < len(kept) < N_RUNS
+        kept = {file: file.stat().st_mtime_ns for file in _complete(on_cluster / RUNS)}
+        assert 0 < len(kept) < len(ALL_RUNS)
         assert _start("cluster", on_cluster).wait(timeout=1200) == 0
         assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert _start("reproduce", local).wait(timeout=1200) == 0
     compared, different = _differences(on_cluster / RUNS, local / RUNS)
     print(f"jobs cancelled {len(cancelled)}, records compared {compared}, differences {len(different)}")
-    assert len(cancelled) == 1 and compared == N_RUNS and not different, different
+    assert len(cancelled) == 1 and compared == len(ALL_RUNS) and not different, different
 
 
 def copy(tree: Path) -> Path:
@@ -87,8 +87,13 @@ def _start(target: str, tree: Path) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=tree, env=environment)
 
 
-def _wait_for_a_record(runs: Path, batch: subprocess.Popen) -> None:
-    while not any(runs.glob("*/config.json")):
+def _complete(runs: Path) -> list[Path]:
+    """The complete records; one that a job was cancelled in is written again."""
+    return [runs / run.run_id / "config.json" for run in ALL_RUNS if records.is_complete(run, runs)]
+
+
+def _wait_for_a_complete_record(runs: Path, batch: subprocess.Popen) -> None:
+    while not _complete(runs):
         assert batch.poll() is None, "the batch ended before it wrote a record"
         time.sleep(0.1)
 
