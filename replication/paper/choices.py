@@ -41,7 +41,7 @@ CANDIDATES: dict[tuple[str, str, str], Sequence[Mapping[str, Any]]] = {
         for m in (100, 313)
         for changes in ({}, AUTHORS_WAKE_SLEEP, SLOW_DECODER, *PARTS, *STARTS)
     ),
-    ("figure3", "mnist", "aevb"): ({}, {"batch_size": 500}, {"warm_up_steps": 100}, {"initialisation": "fan_in"}),
+    ("figure3", "mnist", "aevb"): ({}, {"batch_size": 500}, {"warm_up_steps": 100}, *STARTS),
     ("figure3", "mnist", "wake_sleep"): ({}, AUTHORS_WAKE_SLEEP, {"initialisation": "fan_in"}),
     ("figure3", "mnist", "mcem"): ({}, {"initialisation": "fan_in"}),
 }
