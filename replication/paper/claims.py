@@ -161,12 +161,13 @@ def orderings(figure3: pd.DataFrame) -> pd.DataFrame:
             common = wide.loc[:, [(source, name) for source in SOURCES for name in pair]].dropna()
             if common.empty:
                 continue
-            end, values = common.index.max(), common.loc[common.index.max()]
+            end = common.index.max()
+            values = common.loc[end]
             low, high = sorted(pair, key=lambda name: values["paper"][name])
             differences = {source: values[source][high] - values[source][low] for source in SOURCES}
             claim = f"{names.ALGORITHMS[high]} above {names.ALGORITHMS[low]} [nats]"
-            name = names.panel(dataset, "n_train", n_train)
-            rows.append(_row(claim, name, split, end, differences, lambda d: d > 0))
+            where = names.panel(dataset, "n_train", n_train)
+            rows.append(_row(claim, where, split, end, differences, lambda d: d > 0))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
