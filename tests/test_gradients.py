@@ -37,8 +37,8 @@ def of(table: pd.DataFrame, estimator: str, m: int, n_samples: int, network: str
 
 
 @pytest.fixture(scope="module")
-def expected(config) -> dict[tuple[str, str], tuple[float, float]]:
-    """Both variances of either network with standard errors, by numpy: 300 minibatches, z drawn twice for each."""
+def expected(config) -> dict[str, tuple[float, float]]:
+    """The variance for each network with its standard error, by numpy: from 300 minibatches."""
     rng, x_train = np.random.default_rng(0), data.load("digits").x_train
     params = networks.init_params(config, tf.constant(0, tf.int64))
 
@@ -51,35 +51,26 @@ def expected(config) -> dict[tuple[str, str], tuple[float, float]]:
             tf.concat([tf.reshape(g, [-1]) for g in tf.nest.flatten(part)], 0) for part in tape.gradient(elbo, params)
         ]
 
-    found = {name: np.empty([300, 2, sum(g.shape.num_elements() for g in tf.nest.flatten(part))])
-             for name, part in params._asdict().items()}  # fmt: skip
-    for i in range(300):
+    gradients = []
+    for _ in range(300):
         x = x_train[rng.integers(len(x_train), size=20)]
-        for j in range(2):
-            both = gradient(x, rng.normal(size=(1, 20, 2)).astype(np.float32))
-            for name, g in zip(networks.Params._fields, both, strict=True):
-                found[name][i, j] = g
-    variances = {}
-    for name, g in found.items():
-        squares = {
-            "variance": ((g[:, 0] - g[:, 0].mean(axis=0)) ** 2).sum(axis=1) * 300 / 299,
-            "variance_of_z": ((g[:, 0] - g[:, 1]) ** 2).sum(axis=1) / 2,
-        }
-        for column, values in squares.items():
-            variances[name, column] = values.mean(), values.std(ddof=1) / np.sqrt(300)
-    return variances
+        gradients.append([g.numpy() for g in gradient(x, rng.normal(size=(1, 20, 2)).astype(np.float32))])
+    found = {}
+    for name, of in zip(networks.Params._fields, zip(*gradients, strict=True), strict=True):
+        squares = ((np.array(of) - np.mean(of, axis=0)) ** 2).sum(axis=1) * 300 / 299
+        found[name] = squares.mean(), squares.std(ddof=1) / np.sqrt(300)
+    return found
 
 
-@pytest.mark.parametrize("column", ["variance", "variance_of_z"])
 @pytest.mark.parametrize("network", ["encoder", "decoder"])
-def test_the_variance_is_that_of_the_gradients(untrained, expected, network, column):
-    # Against numpy and its generator. Fails if a pair shares noise that it should not, if z alone sees two minibatches,
-    # if a layer is left out, or if the half is forgotten.
+def test_the_variance_is_that_of_the_gradients(untrained, expected, network):
+    # Against numpy and its generator. Fails if a pair shares noise that it should not, if a layer is left out, or if
+    # the half is forgotten.
     row = untrained.query(f"estimator == 'sgvb_b' and network == '{network}'").iloc[0]
-    variance, standard_error = expected[network, column]
-    both = np.hypot(standard_error, row[f"{column}_se"])
+    variance, standard_error = expected[network]
+    both = np.hypot(standard_error, row["variance_se"])
     assert both < 0.15 * variance
-    assert row[column] == pytest.approx(variance, abs=4 * both)
+    assert row["variance"] == pytest.approx(variance, abs=4 * both)
 
 
 def test_more_datapoints_vary_less(table):

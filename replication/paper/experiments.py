@@ -28,11 +28,10 @@ SAMPLES_FIGURE_3 = {"smoke": 100_000, "quick": 500_000, "paper": 6 * 10**7}
 N_TRAIN_FIGURE_3 = {"mnist": (1000, 50_000), "digits": (200, 1500)}
 # Gradient variance: after so many samples, for (M, L), from so many pairs of gradients.
 POINTS_VARIANCE = {"smoke": (0, 20_000), "quick": (0, 100_000), "paper": (0, 10**5, 10**6)}
-FEW_SIZES = ((100, 1), (100, 2), (100, 4), (10, 1), (30, 1))
 SIZES_VARIANCE = {
-    "smoke": FEW_SIZES,
-    "quick": FEW_SIZES,
-    "paper": ((100, 1), (100, 2), (100, 4), (100, 8), (10, 1), (30, 1), (300, 1), (1000, 1)),
+    "smoke": ((100, 1), (100, 2)),
+    "quick": ((100, 1), (100, 2), (100, 4)),
+    "paper": ((100, 1), (100, 2), (100, 4), (100, 8)),
 }
 N_PAIRS_VARIANCE = {"smoke": 10, "quick": 10, "paper": 50}
 SAMPLES_ESTIMATORS = {"smoke": 100_000, "quick": 100_000, "paper": 10**6}

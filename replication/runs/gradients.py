@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,9 +23,9 @@ def variances(config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[in
     """The variance of the gradient of the mean bound per datapoint, after so many training samples of AEVB.
 
     One row per evaluation point, estimator, minibatch size M and number of samples L in `sizes`, and network: the sum
-    of the variances of all its weights and biases, over minibatches and z (`variance`) and over z alone
-    (`variance_of_z`), each with its standard error, in nats^2. Estimated from pairs of independent gradients: half
-    their squared distance. The estimators see the same minibatches and noise, which are no draws of the training run.
+    of the variances of all its weights and biases over minibatches and z, with its standard error, in nats^2. Estimated
+    from pairs of independent gradients: half their squared distance. The estimators see the same minibatches and noise,
+    which are no draws of the training run.
     """
     dataset = data.load(config.dataset)
     engine = training.Engine(config, dataset)
@@ -36,12 +37,9 @@ def variances(config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[in
                     progress.update(1)
                     if estimator == "score_function_baseline" and n_samples < 2:
                         continue
-                    size = (m, n_samples, n_pairs)
-                    found = {
-                        name: _pairs(estimator, params, engine.x_train, engine.seed, *size, tf.constant(per)).numpy()
-                        for name, per in (("variance", 1), ("variance_of_z", 2))
-                    }
-                    rows += _rows(found, point, estimator, m, n_samples)
+                    of = (estimator, m, n_samples, params, engine.x_train, engine.seed)
+                    halves = [_half_distance(*of, tf.constant(i, tf.int64)).numpy() for i in range(n_pairs)]
+                    rows += _rows(np.array(halves, np.float64), point, estimator, m, n_samples)
     return pd.DataFrame(rows)
 
 
@@ -53,12 +51,12 @@ def recorded(
     return tables.load_or_compute("gradient_variance", of, lambda: variances(config, points, sizes, n_pairs), profile)
 
 
-def ratios(table: pd.DataFrame, to: str = "sgvb_b", column: str = "variance") -> pd.DataFrame:
+def ratios(table: pd.DataFrame, to: str = "sgvb_b") -> pd.DataFrame:
     """Each estimator's variance over that of `to`, with its standard error by the delta method."""
     keys = ["samples_evaluated", "network", "batch_size", "n_mc_samples"]
     both = table.merge(table[table["estimator"] == to], on=keys, suffixes=("", "_to"))
-    both["ratio"] = both[column] / both[f"{column}_to"]
-    relative = np.hypot(both[f"{column}_se"] / both[column], both[f"{column}_se_to"] / both[f"{column}_to"])
+    both["ratio"] = both["variance"] / both["variance_to"]
+    relative = np.hypot(both["variance_se"] / both["variance"], both["variance_se_to"] / both["variance_to"])
     both["ratio_se"] = both["ratio"] * relative
     return both[[*keys, "estimator", "ratio", "ratio_se"]]
 
@@ -73,47 +71,34 @@ def _states(engine: training.Engine, points: Sequence[int]) -> list[Params]:
     return states
 
 
-def _rows(found: dict[str, np.ndarray], point: int, estimator: str, m: int, n_samples: int) -> list[dict]:
-    size = {"samples_evaluated": point, "estimator": estimator, "batch_size": m, "n_mc_samples": n_samples}
-    rows = []
-    for i, network in enumerate(NETWORKS):
-        row = {**size, "network": network}
-        for name, halves in found.items():
-            values = halves[:, i].astype(np.float64)
-            row |= {name: values.mean(), f"{name}_se": values.std(ddof=1) / len(values) ** 0.5}
-        rows.append(row)
-    return rows
+def _rows(halves: np.ndarray, point: int, estimator: str, m: int, n_samples: int) -> list[dict]:
+    """A row per network from half the squared distance of each pair [n_pairs, networks]."""
+    of = {"samples_evaluated": point, "estimator": estimator, "batch_size": m, "n_mc_samples": n_samples}
+    variance, variance_se = halves.mean(axis=0), halves.std(axis=0, ddof=1) / len(halves) ** 0.5
+    found = zip(NETWORKS, variance, variance_se, strict=True)
+    return [{**of, "network": network, "variance": value, "variance_se": se} for network, value, se in found]
 
 
-@tf.function
-def _pairs(
-    estimator: str,
-    params: Params,
-    x_train: tf.Tensor,
-    seed: tf.Tensor,
-    m: int,
-    n_samples: int,
-    n_pairs: int,
-    per_minibatch: tf.Tensor,
+@partial(tf.function, autograph=False)
+def _half_distance(
+    estimator: str, m: int, n_samples: int, params: Params, x_train: tf.Tensor, seed: tf.Tensor, pair: tf.Tensor
 ) -> tf.Tensor:
-    """Half the squared distance of two independent gradients [n_pairs, networks]; its mean is the variance.
+    """Half the squared distance of two independent gradients, of each network; its mean over pairs is the variance."""
+    first, second = (_gradient(estimator, m, n_samples, params, x_train, seed, 2 * pair + i) for i in range(2))
+    squared = tf.nest.map_structure(lambda a, b: tf.reduce_sum((a - b) ** 2) / 2, first, second)
+    return tf.stack([tf.add_n(tf.nest.flatten(part)) for part in squared])
 
-    `per_minibatch` successive gradients see the same minibatch: with 2, both of a pair.
-    """
-    n_latent = params.decoder.hidden.w.shape[0]
 
-    def gradient(i):
-        minibatch = draws.stream(seed, i // tf.cast(per_minibatch, tf.int64), "gradient_variance", "minibatch")
-        x = tf.gather(x_train, draws.indices(minibatch, len(x_train), m))
-        eps = draws.normal(draws.stream(seed, i, "gradient_variance", "eps"), [n_samples, m, n_latent])
-        with tf.GradientTape() as tape:
-            tape.watch(params)
-            elbo = tf.reduce_mean(ESTIMATORS[estimator](params, x, eps).elbo)
-        return tape.gradient(elbo, params)
-
-    def half_distance(i):
-        first, second = gradient(2 * i), gradient(2 * i + 1)
-        squared = tf.nest.map_structure(lambda a, b: tf.reduce_sum((a - b) ** 2) / 2, first, second)
-        return tf.stack([tf.add_n(tf.nest.flatten(part)) for part in squared])
-
-    return tf.map_fn(half_distance, tf.range(n_pairs, dtype=tf.int64), fn_output_signature=tf.float32)
+@partial(tf.function, autograph=False)
+def _gradient(
+    estimator: str, m: int, n_samples: int, params: Params, x_train: tf.Tensor, seed: tf.Tensor, i: tf.Tensor
+) -> Params:
+    """The i-th gradient of the mean bound of a minibatch."""
+    minibatch = draws.stream(seed, i, "gradient_variance", "minibatch")
+    x = tf.gather(x_train, draws.indices(minibatch, x_train.shape[0], m))
+    eps_shape = [n_samples, m, params.decoder.hidden.w.shape[0]]
+    eps = draws.normal(draws.stream(seed, i, "gradient_variance", "eps"), eps_shape)
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        elbo = tf.reduce_mean(ESTIMATORS[estimator](params, x, eps).elbo)
+    return tape.gradient(elbo, params)
