@@ -28,6 +28,7 @@ test: $(INSTALLED)  ## the unit tests
 	python -m pytest -n $(JOBS) --dist worksteal tests
 
 test-benchmark: $(INSTALLED)  ## other frameworks: contenders of `make benchmark` do the same work; exported runs are the engine's
+	pip install --quiet --disable-pip-version-check --editable '.[jax]'
 	python -m pytest -n $(JOBS) --dist worksteal -m benchmark tests
 
 test-faults: $(INSTALLED)  ## KILLS=20 kills at random moments, full disks, spoiled files: the same command completes, to the same records
