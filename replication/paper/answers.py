@@ -29,14 +29,19 @@ def estimators(ratios: pd.DataFrame, runs: list[Record], by_size: list[Record]) 
     """
     both = ratios.query("network == 'encoder' and batch_size == 100 and n_mc_samples == 2")
     at = both["samples_evaluated"].max()
-    ratio = both[both["samples_evaluated"] == at].set_index("estimator")["ratio"]
+    ratio = both[both["samples_evaluated"] == at].set_index("estimator")[["ratio", "ratio_se"]]
+
+    def of(name: str) -> str:
+        value, se = ratio.loc[name, ["ratio", "ratio_se"]]
+        return f"{value:,.0f} ± {se:,.0f}" if value >= 100 else f"{value:.1f} ± {se:.1f}"
+
     bound = _last_on_test(runs, "estimator")
     sizes = _last_on_test(by_size, "batch_size", "n_mc_samples").xs(1, level="n_mc_samples")
     few, many = sizes.index.min(), 100
     return names.in_lines([
-        f"After {at:,} training samples the score function's gradient varies {ratio['score_function']:,.0f} times as "
-        f"much as that of SGVB B; with a baseline, {ratio['score_function_baseline']:.0f} times "
-        "(encoder, M = 100, L = 2).",
+        f"After {at:,} training samples the score function's gradient varies {of('score_function')} times as much as "
+        f"that of SGVB B; with a baseline, {of('score_function_baseline')} times (encoder, M = 100, L = 2; ± "
+        "one standard error).",
         f"The bound on test then ends at {bound['sgvb_b']:.1f} nats with SGVB B, at {bound['score_function']:.1f} with "
         f"the score function, and at {bound['score_function_baseline']:.1f} with its baseline, which takes 2 samples "
         "of z.",
