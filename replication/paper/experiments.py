@@ -16,37 +16,71 @@ PROFILES = {
     "quick": "every figure from scratch in minutes",
     "paper": "the paper's full scale, resumable",
 }
-SAMPLES_FIGURE_2 = {
-    "smoke": {"digits": 200_000},
-    "quick": {"mnist": 300_000, "frey_face": 1_000_000, "digits": 2_000_000},
-    "paper": {"mnist": 10**8, "frey_face": 10**8, "digits": 10**7},
-}
-MANIFOLD_SIDES = {"mnist": 20, "frey_face": 10, "digits": 20}  # images along a side of figure 4
-N_LATENT_FIGURE_5 = (2, 5, 10, 20)
 N_LATENT_FIGURE_2 = {"mnist": (3, 5, 10, 20, 200), "frey_face": (2, 5, 10, 20), "digits": (3, 5, 10, 20, 200)}
-SAMPLES_FIGURE_3 = {"smoke": 100_000, "quick": 500_000, "paper": 6 * 10**7}
-N_TRAIN_FIGURE_3 = {"mnist": (1000, 50_000), "digits": (200, 1500)}
-# Gradient variance: after so many samples, for (M, L), from so many pairs of gradients.
-POINTS_VARIANCE = {"smoke": (0, 20_000), "quick": (0, 100_000), "paper": (0, 10**5, 10**6)}
-SIZES_VARIANCE = {
-    "smoke": ((100, 1), (100, 2)),
-    "quick": ((100, 1), (100, 2), (100, 4)),
-    "paper": ((100, 1), (100, 2), (100, 4), (100, 8)),
-}
-N_PAIRS_VARIANCE = {"smoke": 10, "quick": 10, "paper": 50}
-SAMPLES_ESTIMATORS = {"smoke": 100_000, "quick": 100_000, "paper": 10**6}
-SAMPLES_MINIBATCHES = {"smoke": 100_000, "quick": 100_000, "paper": 300_000}
-SAMPLES_FULL_VB = {"smoke": 20_000, "quick": 100_000, "paper": 3 * 10**6}
-N_TRAIN_FULL_VB = {"mnist": (100, 1000, 10_000, 50_000), "digits": (100, 1500)}
-SIZES_MINIBATCHES = tuple((m, n) for m in (20, 100, 500) for n in (1, 5))  # (M, L)
-# The smallest batch varies less. Figure 3 trains on as many digits as there are to test: one program evaluates both.
-SMOKE_N_LATENT = (2, 20)
-SMOKE_N_TRAIN_FIGURE_3 = (297,)
-SMOKE_N_TRAIN_FULL_VB = (100,)
-SMOKE_SIZES_MINIBATCHES = ((20, 1), (20, 5), (100, 1), (100, 5))
+MANIFOLD_SIDES = {"mnist": 20, "frey_face": 10, "digits": 20}  # images along a side of figure 4
 # Adagrad's learning rate where no reading sets it: experiments that the paper did not draw, and digits.
 LEARNING_RATE = {"figure2": 0.01, "figure3": 0.1, "full_vb": 0.1}
 N_HIDDEN = {"mnist": 500, "frey_face": 200, "digits": 100}
+
+
+class Sizes(NamedTuple):
+    """How much of each experiment a profile does: training samples, and what is varied; by dataset where they differ.
+
+    The gradient's variance is estimated after so many samples (`variance_points`), for (M, L), from pairs of gradients.
+    """
+
+    figure2_samples: Mapping[str, int]
+    figure3_samples: int
+    estimators_samples: int
+    minibatches_samples: int
+    full_vb_samples: int
+    variance_points: Sequence[int]
+    variance_sizes: Sequence[tuple[int, int]]
+    variance_pairs: int = 10
+    figure2_n_latent: Mapping[str, Sequence[int]] = N_LATENT_FIGURE_2
+    figure3_n_train: Mapping[str, Sequence[int]] = {"mnist": (1000, 50_000), "digits": (200, 1500)}
+    figure5_n_latent: Sequence[int] = (2, 5, 10, 20)
+    minibatches_sizes: Sequence[tuple[int, int]] = ((20, 1), (20, 5), (100, 1), (100, 5), (500, 1), (500, 5))  # (M, L)
+    full_vb_n_train: Mapping[str, Sequence[int]] = {"mnist": (100, 1000, 10_000, 50_000), "digits": (100, 1500)}
+    full_vb_n_latent: Sequence[int] = (3,)
+
+
+SIZES = {
+    "smoke": Sizes(
+        figure2_samples={"digits": 200_000},
+        figure3_samples=100_000,
+        estimators_samples=100_000,
+        minibatches_samples=100_000,
+        full_vb_samples=20_000,
+        variance_points=(0, 20_000),
+        variance_sizes=((100, 1), (100, 2)),
+        figure2_n_latent={"digits": (2, 20)},
+        figure3_n_train={"digits": (297,)},  # as many as there are to test: one program evaluates both
+        figure5_n_latent=(2, 20),
+        minibatches_sizes=((20, 1), (20, 5), (100, 1), (100, 5)),
+        full_vb_n_train={"digits": (100,)},
+    ),
+    "quick": Sizes(
+        figure2_samples={"mnist": 300_000, "frey_face": 1_000_000, "digits": 2_000_000},
+        figure3_samples=500_000,
+        estimators_samples=100_000,
+        minibatches_samples=100_000,
+        full_vb_samples=100_000,
+        variance_points=(0, 100_000),
+        variance_sizes=((100, 1), (100, 2), (100, 4)),
+    ),
+    "paper": Sizes(
+        figure2_samples={"mnist": 10**8, "frey_face": 10**8, "digits": 10**7},
+        figure3_samples=6 * 10**7,
+        estimators_samples=10**6,
+        minibatches_samples=300_000,
+        full_vb_samples=3 * 10**6,
+        variance_points=(0, 10**5, 10**6),
+        variance_sizes=((100, 1), (100, 2), (100, 4), (100, 8)),
+        variance_pairs=50,
+        full_vb_n_latent=(3, 10),
+    ),
+}
 
 
 class Settings(NamedTuple):
@@ -57,6 +91,11 @@ class Settings(NamedTuple):
     datasets: tuple[str, ...]
     reading: Reading
     overrides: Mapping[str, Any]
+
+    @property
+    def sizes(self) -> Sizes:
+        """How much the profile does."""
+        return SIZES[self.profile]
 
     @property
     def figure_suffix(self) -> str:
@@ -85,7 +124,7 @@ def settings(
     names = tuple(name.strip() for name in datasets.split(",")) if isinstance(datasets, str) else tuple(datasets)
     if not names or (unknown := [name for name in names if name not in DATASETS]):
         raise ConfigError(f"Unknown dataset {unknown[0] if names else ''!r}. The datasets are {', '.join(DATASETS)}.")
-    if missing := [name for name in names if name not in SAMPLES_FIGURE_2[profile]]:
+    if missing := [name for name in names if name not in SIZES[profile].figure2_samples]:
         raise ConfigError(f"Profile {profile} does not run on {missing[0]}: choose another profile or dataset.")
     return Settings(profile, seed, names, readings.reading(reading), overrides or {})
 
@@ -146,7 +185,7 @@ def figure3(settings: Settings) -> list[RunConfig]:
             n_hidden=100,
             n_train=n_train,
             metric="log_px",
-            samples_total=SAMPLES_FIGURE_3[settings.profile],
+            samples_total=settings.sizes.figure3_samples,
             **{
                 "learning_rate": LEARNING_RATE["figure3"],
                 **settings.reading.settings("figure3", dataset, algorithm, n_train),
@@ -154,7 +193,7 @@ def figure3(settings: Settings) -> list[RunConfig]:
             },
         )
         for dataset in settings.datasets
-        for n_train in (SMOKE_N_TRAIN_FIGURE_3 if _is_smoke(settings) else N_TRAIN_FIGURE_3.get(dataset, ()))
+        for n_train in settings.sizes.figure3_n_train.get(dataset, ())
         for algorithm in ("aevb", "wake_sleep", "mcem")
     )
 
@@ -164,19 +203,16 @@ def estimators(settings: Settings) -> list[RunConfig]:
     _refuse_overrides(settings, "estimator", "n_mc_samples")
     return _runs(
         {**choices, "estimator": name, "n_mc_samples": 2 if name == "score_function_baseline" else 1}
-        for choices in _one_large_model(settings, SAMPLES_ESTIMATORS[settings.profile])
+        for choices in _one_large_model(settings, settings.sizes.estimators_samples)
         for name in ("sgvb_b", "sgvb_a", "score_function_baseline", "score_function")
     )
 
 
 def gradient_variance(profile: str) -> dict[str, Any]:
     """After how many samples, at which sizes (M, L) and from how many pairs the gradient's variance is estimated."""
-    return {
-        "points": POINTS_VARIANCE[profile],
-        "sizes": SIZES_VARIANCE[profile],
-        "n_pairs": N_PAIRS_VARIANCE[profile],
-        "profile": profile,
-    }
+    sizes = SIZES[profile]
+    found = {"points": sizes.variance_points, "sizes": sizes.variance_sizes, "n_pairs": sizes.variance_pairs}
+    return {**found, "profile": profile}
 
 
 def first_bernoulli(datasets: Sequence[str]) -> str:
@@ -192,8 +228,8 @@ def minibatches(settings: Settings) -> list[RunConfig]:
     _refuse_overrides(settings, "batch_size", "n_mc_samples")
     return _runs(
         {**choices, "batch_size": m, "n_mc_samples": n}
-        for choices in _one_large_model(settings, SAMPLES_MINIBATCHES[settings.profile])
-        for m, n in (SMOKE_SIZES_MINIBATCHES if _is_smoke(settings) else SIZES_MINIBATCHES)
+        for choices in _one_large_model(settings, settings.sizes.minibatches_samples)
+        for m, n in settings.sizes.minibatches_sizes
     )
 
 
@@ -208,12 +244,12 @@ def full_vb(settings: Settings) -> list[RunConfig]:
             n_hidden=100,
             n_train=n_train,
             learning_rate=LEARNING_RATE["full_vb"],
-            samples_total=SAMPLES_FULL_VB[settings.profile],
+            samples_total=settings.sizes.full_vb_samples,
             **({"weight_noise": "local"} if algorithm == "full_vb" else {}),
         )
         for dataset in settings.datasets
-        for n_train in (SMOKE_N_TRAIN_FULL_VB if _is_smoke(settings) else N_TRAIN_FULL_VB.get(dataset, ()))
-        for n_latent in ((3, 10) if settings.profile == "paper" else (3,))
+        for n_train in settings.sizes.full_vb_n_train.get(dataset, ())
+        for n_latent in settings.sizes.full_vb_n_latent
         for algorithm in ("aevb", "full_vb")
     )
 
@@ -247,7 +283,7 @@ def _figure2(settings: Settings) -> list[dict]:
     return [
         _bound(settings, dataset, algorithm, n_latent)
         for dataset in settings.datasets
-        for n_latent in (SMOKE_N_LATENT if _is_smoke(settings) else N_LATENT_FIGURE_2[dataset])
+        for n_latent in settings.sizes.figure2_n_latent[dataset]
         for algorithm in ("aevb", "wake_sleep")
     ]
 
@@ -261,12 +297,8 @@ def _samples(settings: Settings) -> list[dict]:
         _bound(settings, dataset, "aevb", n_latent)
         for dataset in settings.datasets
         if dataset != "frey_face"
-        for n_latent in (SMOKE_N_LATENT if _is_smoke(settings) else N_LATENT_FIGURE_5)
+        for n_latent in settings.sizes.figure5_n_latent
     ]
-
-
-def _is_smoke(settings: Settings) -> bool:
-    return settings.profile == "smoke"
 
 
 def _bounds(settings: Settings) -> list[dict]:
@@ -294,7 +326,7 @@ def _bound(settings: Settings, dataset: str, algorithm: str, n_latent: int) -> d
     standard = {
         "n_hidden": N_HIDDEN[dataset],
         "learning_rate": LEARNING_RATE["figure2"],
-        "samples_total": SAMPLES_FIGURE_2[settings.profile][dataset],
+        "samples_total": settings.sizes.figure2_samples[dataset],
     }
     read = settings.reading.settings("figure2", dataset, algorithm, n_latent)
     return _choices(settings, dataset=dataset, algorithm=algorithm, n_latent=n_latent, **{**standard, **read})

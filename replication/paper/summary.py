@@ -216,7 +216,7 @@ def as_readme(summaries: Mapping[str, Summary]) -> str:
     first, *others = summaries.values()
     counts = first.counts
     others_too = ", ".join(f"{other.counts['within']} under `{other.reading.name}`" for other in others)
-    planned = names.scientific(max(experiments.SAMPLES_FIGURE_2["paper"].values()))
+    planned = names.scientific(max(experiments.SIZES["paper"].figure2_samples.values()))
     edges = reference.load(2).groupby("dataset")["samples_evaluated"].max()
     drawn = ", ".join(f"{names.scientific(float(f'{x:.2g}'))} on {names.DATASETS[d]}" for d, x in edges.items())
     header = ["", *(f"`{name}`" for name in table)]
