@@ -98,7 +98,9 @@ def test_the_gradients_that_are_compared_are_no_draws_of_the_training(seed_pairs
         seed_pairs.clear()
     params = engine.initial_state.params
     seed_pairs.clear()
-    gradients._pairs("sgvb_b", params, engine.x_train, tf.constant(1, tf.int64), 5, 1, 3, tf.constant(1))
+    for pair in range(3):
+        of = ("sgvb_b", 5, 1, params, engine.x_train, tf.constant(1, tf.int64))
+        gradients._half_distance(*of, tf.constant(pair, tf.int64))
     assert len(seed_pairs) == 3 * 2 * 2  # a minibatch and its noise, twice per pair
     assert not shared(seed_pairs) and not trained & set(seed_pairs)
 
