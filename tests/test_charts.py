@@ -36,7 +36,7 @@ def training() -> pd.DataFrame:
 
 def test_variances_and_ratios_stand_in_their_panels(variance):
     # Fails if a panel shows another column, another network, another M or another stage of the training.
-    left, right = charts.gradient_variance(variance, variance).axes
+    left, right = charts.gradient_variance(variance).axes
     encoder = variance.query("network == 'encoder' and batch_size == 100").sort_values("n_mc_samples")
     for axes, column, rows in (
         (left, "variance", encoder.query("samples_evaluated == 1000")),

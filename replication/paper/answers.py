@@ -22,12 +22,12 @@ def method(proposals: Mapping[str, "Proposals"]) -> str:
     )
 
 
-def estimators(ratios: pd.DataFrame, runs: list[Record], by_size: list[Record]) -> str:
+def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record]) -> str:
     """Notebook 1: how much more the other gradients vary, and what that does to training.
 
-    `ratios` is the table of `gradients.ratios`; `runs` have one estimator each, `by_size` the minibatches and samples.
+    `variance` is the table of `gradients.variances`; `runs` have one estimator each, `by_size` one M and L each.
     """
-    both = ratios.query("network == 'encoder' and batch_size == 100 and n_mc_samples == 2")
+    both = variance.query("network == 'encoder' and batch_size == 100 and n_mc_samples == 2")
     at = both["samples_evaluated"].max()
     ratio = both[both["samples_evaluated"] == at].set_index("estimator")[["ratio", "ratio_se"]]
 

@@ -16,7 +16,7 @@ from replication.plots.figures import LINE_STYLES
 BOUND = r"lower bound $\mathcal{L}$ on test [nats]"
 
 
-def gradient_variance(table: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
+def gradient_variance(table: pd.DataFrame) -> Figure:
     """How much the encoder's gradient varies with L at the end, and over the training the ratio to SGVB B.
 
     Left M = 100, right L = 2 as well, where every estimator exists. The decoder's variance, the same for every
@@ -34,7 +34,7 @@ def gradient_variance(table: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
     left.set(title=f"after {end:,} training samples")
     left.set_xticks(sizes := sorted(at_end["n_mc_samples"].unique()), sizes)
 
-    comparable = ratios[(ratios["batch_size"] == 100) & (ratios["n_mc_samples"] == 2)]
+    comparable = table[(table["batch_size"] == 100) & (table["n_mc_samples"] == 2)]
     stages = sorted(comparable["samples_evaluated"].unique())
     _error_bars(right, comparable.replace({"samples_evaluated": {stage: i for i, stage in enumerate(stages)}}),
                 "samples_evaluated", "ratio")  # fmt: skip

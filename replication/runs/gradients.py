@@ -17,29 +17,38 @@ from replication.runs import tables, training
 from replication.runs.checkpoints import Run
 
 NETWORKS = Params._fields
+REFERENCE = "sgvb_b"  # the estimator whose variance the ratios are to
 
 
 def variances(config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[int, int]], n_pairs: int) -> pd.DataFrame:
     """The variance of the gradient of the mean bound per datapoint, after so many training samples of AEVB.
 
     One row per evaluation point, estimator, minibatch size M and number of samples L in `sizes`, and network: the sum
-    of the variances of all its weights and biases over minibatches and z, with its standard error, in nats^2. Estimated
-    from pairs of independent gradients: half their squared distance. The estimators see the same minibatches and noise,
-    which are no draws of the training run.
+    of the variances of all its weights and biases over minibatches and z, in nats^2, and its ratio to that of SGVB B,
+    both with a standard error. Estimated from pairs of independent gradients: half their squared distance. The
+    estimators see the same minibatches and noise, which are no draws of the training run.
     """
     dataset = data.load(config.dataset)
     engine = training.Engine(config, dataset)
     rows = []
     with bar(len(points) * len(sizes) * len(ESTIMATORS), "estimate") as progress:
         for point, params in zip(points, _states(engine, points), strict=True):
-            for estimator in ESTIMATORS:
-                for m, n_samples in sizes:
+            for m, n_samples in sizes:
+                halves = {}
+                for estimator in ESTIMATORS:
                     progress.update(1)
                     if estimator == "score_function_baseline" and n_samples < 2:
                         continue
                     of = (estimator, m, n_samples, params, engine.x_train, engine.seed)
-                    halves = [_half_distance(*of, tf.constant(i, tf.int64)).numpy() for i in range(n_pairs)]
-                    rows += _rows(np.array(halves, np.float64), point, estimator, m, n_samples)
+                    found = [_half_distance(*of, tf.constant(i, tf.int64)).numpy() for i in range(n_pairs)]
+                    halves[estimator] = np.array(found, np.float64)
+                at = {"samples_evaluated": point, "batch_size": m, "n_mc_samples": n_samples}
+                rows += [
+                    {**at, "estimator": estimator, "network": network}
+                    | _mean_and_ratio(of[:, i], halves[REFERENCE][:, i])
+                    for estimator, of in halves.items()
+                    for i, network in enumerate(NETWORKS)
+                ]
     return pd.DataFrame(rows)
 
 
@@ -47,18 +56,8 @@ def recorded(
     config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[int, int]], n_pairs: int, profile: str
 ) -> pd.DataFrame:
     """The table of `variances` of a profile, computed where it is missing."""
-    of = {"config": config.run_id, "marks": points, "sizes": sizes, "n_pairs": n_pairs}
+    of = {"config": config.run_id, "marks": points, "sizes": sizes, "n_pairs": n_pairs, "reference": REFERENCE}
     return tables.load_or_compute("gradient_variance", of, lambda: variances(config, points, sizes, n_pairs), profile)
-
-
-def ratios(table: pd.DataFrame, to: str = "sgvb_b") -> pd.DataFrame:
-    """Each estimator's variance over that of `to`, with its standard error by the delta method."""
-    keys = ["samples_evaluated", "network", "batch_size", "n_mc_samples"]
-    both = table.merge(table[table["estimator"] == to], on=keys, suffixes=("", "_to"))
-    both["ratio"] = both["variance"] / both["variance_to"]
-    relative = np.hypot(both["variance_se"] / both["variance"], both["variance_se_to"] / both["variance_to"])
-    both["ratio_se"] = both["ratio"] * relative
-    return both[[*keys, "estimator", "ratio", "ratio_se"]]
 
 
 def _states(engine: training.Engine, points: Sequence[int]) -> list[Params]:
@@ -71,12 +70,19 @@ def _states(engine: training.Engine, points: Sequence[int]) -> list[Params]:
     return states
 
 
-def _rows(halves: np.ndarray, point: int, estimator: str, m: int, n_samples: int) -> list[dict]:
-    """A row per network from half the squared distance of each pair [n_pairs, networks]."""
-    of = {"samples_evaluated": point, "estimator": estimator, "batch_size": m, "n_mc_samples": n_samples}
-    variance, variance_se = halves.mean(axis=0), halves.std(axis=0, ddof=1) / len(halves) ** 0.5
-    found = zip(NETWORKS, variance, variance_se, strict=True)
-    return [{**of, "network": network, "variance": value, "variance_se": se} for network, value, se in found]
+def _mean_and_ratio(halves: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """The mean of the values per pair [n_pairs], its ratio to that of `reference`, and their standard errors.
+
+    That of the ratio is by the delta method for pairs: both see the same draws, so they vary together.
+    """
+    root_n = len(halves) ** 0.5
+    ratio = halves.mean() / reference.mean()
+    return {
+        "variance": halves.mean(),
+        "variance_se": halves.std(ddof=1) / root_n,
+        "ratio": ratio,
+        "ratio_se": (halves - ratio * reference).std(ddof=1) / reference.mean() / root_n,
+    }
 
 
 @partial(tf.function, autograph=False)
