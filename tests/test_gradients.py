@@ -94,7 +94,7 @@ def test_the_ratios_order_the_estimators(table):
 
 def test_the_error_of_a_ratio_is_that_of_pairs():
     # Over 2000 repetitions the ratio scatters as its standard error says, for two estimators that see the same draws.
-    # Fails by a factor of 29 if the two are taken as independent.
+    # Fails by a factor of 20 if the two are taken as independent.
     rng = np.random.default_rng(0)
     common, own = rng.gamma(4, size=(2000, 60)), rng.gamma(4, 0.1, size=(2000, 60))
     found = [gradients._mean_and_ratio(2 * x + e, x) for x, e in zip(common, own, strict=True)]

@@ -34,16 +34,25 @@ def test_em_climbs_the_complete_data_likelihood():
     assert values[-1] > values[0] + 5
 
 
-def test_chains_persist_and_move(monkeypatch):
-    # Without persistence every step would start from the prior again.
+def test_chains_move():
+    # Fails if the E step returns the draws that it was given, or if hardly a move is accepted.
     algorithm, x = algorithms.build(config_of()), images(60)
-    state = algorithm.init(SEED)
-    after, _ = algorithm.step(state, x, SEED)
-    moved = np.any(after.z.numpy() != state.z.numpy(), axis=1)
-    assert moved.mean() > 0.5
-    again, _ = algorithm.step(after, x, SEED)
-    kept = np.all(again.z.numpy() == after.z.numpy(), axis=1)
-    assert not np.allclose(again.z, after.z) and kept.mean() < 0.5
+    before = algorithm.init(SEED)
+    for _ in range(2):
+        after, _ = algorithm.step(before, x, SEED)
+        assert np.any(after.z.numpy() != before.z.numpy(), axis=1).mean() > 0.5
+        before = after
+
+
+def test_chains_go_on_from_where_they_are():
+    # Ten leapfrog steps of 1e-4 lead no further than some 1e-3 away. Fails if a step starts from the prior, or from the
+    # draws of the step before the last.
+    config, x = config_of(), images(60)[None]
+    state = mcem.init(config, SEED)._replace(step_size=tf.constant(1e-4))
+    for step in range(2):
+        after = mcem._e_step(config, state._replace(step=tf.constant(step, tf.int64)), x, SEED)
+        np.testing.assert_allclose(after.z, state.z, atol=0.02)
+        state = state._replace(z=after.z + 1.0)
 
 
 def test_chunks_change_nothing_but_memory(monkeypatch):
@@ -66,6 +75,9 @@ def test_m_step_follows_the_gradient_of_log_p_x_z():
     after, _ = mcem._m_step(config, state, x[None], state.z[None])
     for g, squares in zip(tf.nest.flatten(gradient), tf.nest.flatten(after.sum_of_squares), strict=True):
         np.testing.assert_allclose(np.abs(g), np.sqrt(squares), rtol=1e-2, atol=1e-3)
+    for g, new, old in zip(*(tf.nest.flatten(part) for part in (gradient, after.params, state.params)), strict=True):
+        clear = np.abs(g) > 0.01
+        np.testing.assert_array_equal(np.sign(new - old)[clear], np.sign(g)[clear])
 
 
 def test_a_step_counts_every_evaluation_of_the_weight_updates():
