@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from replication.config import ConfigError
 
-# Wake-sleep in the authors' code: its encoder (anglepy, MLBN_Inverse), and 100 updates that only accumulate.
+# Parts of wake-sleep in the authors' code: its encoder's factor (anglepy, MLBN_Inverse), and 100 updates that only
+# accumulate. There the log variance's weights also start at zero.
 AUTHORS_WAKE_SLEEP: dict[str, Any] = {"log_var_factor": 0.1, "warm_up_steps": 100}
 
 
@@ -68,9 +69,9 @@ CLOSEST = Reading(
         ("figure2", "mnist", "aevb"): _learning_rate(0.02),
         ("figure2", "mnist", "wake_sleep"): Choice(
             {"learning_rate": 0.02, **AUTHORS_WAKE_SLEEP},
-            leaves_the_text="Wake-sleep on MNIST in figure 2 has the encoder and the warm-up of the authors' code "
-            "(the log variance learns behind a factor of 0.1; 100 updates only fill Adagrad's sums of squares), "
-            "where the text gives it AEVB's encoder and no warm-up.",
+            leaves_the_text="Wake-sleep on MNIST in figure 2 has two parts of the authors' code: its encoder's log "
+            "variance learns behind a factor of 0.1, and 100 updates only fill Adagrad's sums of squares. "
+            "The text gives it AEVB's encoder and no warm-up.",
         ),
         ("figure2", "frey_face", "aevb"): Choice(
             {"learning_rate": 0.02, "batch_size": 313},
