@@ -211,8 +211,12 @@ def estimators(settings: Settings) -> list[RunConfig]:
 def gradient_variance(profile: str) -> dict[str, Any]:
     """After how many samples, at which sizes (M, L) and from how many pairs the gradient's variance is estimated."""
     sizes = SIZES[profile]
-    found = {"points": sizes.variance_points, "sizes": sizes.variance_sizes, "n_pairs": sizes.variance_pairs}
-    return {**found, "profile": profile}
+    return {
+        "points": sizes.variance_points,
+        "sizes": sizes.variance_sizes,
+        "n_pairs": sizes.variance_pairs,
+        "profile": profile,
+    }
 
 
 def first_bernoulli(datasets: Sequence[str]) -> str:
