@@ -2,6 +2,7 @@
 
 import pytest
 
+from replication import paths
 from replication.config import ConfigError
 from replication.paper import experiments, readings
 from replication.paper.experiments import figure2, figure3
@@ -41,6 +42,8 @@ def test_a_departure_from_the_text_is_said():
     for (_, _, _), choice in readings.CLOSEST.choices.items():
         assert bool(choice.leaves_the_text) == bool(set(choice.settings) - plain)
     assert readings.departures(readings.TEXT) == []
+    readme = (paths.ROOT / "README.md").read_text()
+    assert [sentence for sentence in readings.departures(readings.CLOSEST) if f"- {sentence}\n" not in readme] == []
 
 
 def test_an_unknown_reading_is_refused_with_the_known_ones():
