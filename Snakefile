@@ -5,7 +5,7 @@
 
 from functools import cache
 
-from replication import batch, cluster, data, paths
+from replication import batch, cluster, data, notebooks, paths
 from replication.paper.experiments import all_runs, runs_of_notebook, settings
 from replication.runs import records
 
@@ -63,7 +63,7 @@ TRAIN += "".join(f" --{name} {value}" for name, value in PARAMETERS.items()) + "
 rule all:
     input:
         lambda wildcards: finished(SHARES),
-        expand(f"{OUT}/{{notebook}}.ipynb", notebook=batch.notebooks()),
+        expand(f"{OUT}/{{notebook}}.ipynb", notebook=notebooks.names()),
 
 
 # Runs of which the last that is missing has no record.

@@ -95,10 +95,10 @@ def reproduce(profile: Profile = "quick", reading: Reading = "closest", jobs: Jo
 @app.command()
 def notebooks(only: Annotated[str | None, typer.Option(help="one notebook, such as 2_lower_bound")] = None) -> None:
     """Execute the committed notebooks in place, from recorded runs."""
-    from replication import batch
+    from replication.notebooks import execute_in_place
 
     os.environ["REPLICATION_RECORDED_ONLY"] = "1"
-    batch.execute_notebooks(paths.NOTEBOOKS, only)
+    execute_in_place(paths.NOTEBOOKS, only)
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """`make reproduce`: data, then every run and notebook that is missing, then a summary of what happened."""
 
-import json
 import sys
 import textwrap
 import time
@@ -8,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from replication import data, paths
+from replication import data, notebooks, paths
 from replication.errors import ReplicationError, UnreachableError
 from replication.files import locked
 from replication.paper import names, summary
@@ -18,7 +17,7 @@ from replication.runs import parallel, records
 from replication.runs.parallel import Done, Failure, Job
 
 FIRST = "2_lower_bound"  # the main figure
-NOT_IN_NOTEBOOKS = ("__main__.py", "batch.py", "cluster.py", "benchmark/*.py")
+NOT_IN_NOTEBOOKS = ("__main__.py", "batch.py", "notebooks.py", "cluster.py", "benchmark/*.py")
 LINES_OF_A_REASON = 12
 
 FALLBACK = """
@@ -76,7 +75,10 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
 
 
 def jobs(chosen: Settings) -> list[Job]:
-    """What is missing, in order: for each notebook, that of figure 2 first, its runs and then itself."""
+    """What is missing, in order: for each notebook its runs and then itself.
+
+    That of figure 2 is first; then what needs no run, and what needs most of them, so that the cores end together.
+    """
     runs, out = paths.runs(chosen.profile), folder(chosen)
     first = {run.run_id for run in runs_of_notebook(FIRST, chosen)}
     missing = {
@@ -85,8 +87,9 @@ def jobs(chosen: Settings) -> list[Job]:
         if not records.is_complete(run, runs)
     }
     found: dict[str, Job] = {}
-    for notebook in sorted(notebooks(), key=lambda name: name != FIRST):
-        needs = [run.run_id for run in runs_of_notebook(notebook, chosen) if run.run_id in missing]
+    needed = {notebook: runs_of_notebook(notebook, chosen) for notebook in notebooks.names()}
+    for notebook in sorted(needed, key=lambda name: (name != FIRST, bool(needed[name]), -len(needed[name]))):
+        needs = [run.run_id for run in needed[notebook] if run.run_id in missing]
         found |= {name: missing[name] for name in needs}
         if needs or not _is_current(notebook, chosen):
             arguments, log = (notebook, parameters(chosen), out), out / "logs" / f"{notebook}.log"
@@ -102,11 +105,6 @@ def parameters(chosen: Settings) -> dict[str, str]:
 def folder(chosen: Settings) -> Path:
     """Where the batch puts the executed notebooks and its logs."""
     return paths.executed(chosen.profile, chosen.reading.name)
-
-
-def notebooks() -> list[str]:
-    """The names of the committed notebooks."""
-    return sorted(file.stem for file in paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
 
 
 def inputs(notebook: str) -> list[Path]:
@@ -126,20 +124,8 @@ def _is_current(notebook: str, chosen: Settings) -> bool:
 
 def _execute(report: object, notebook: str, parameters: Mapping[str, str], out: Path) -> None:
     """Execute a notebook beside the logs and move it: a failed one stays there with its traceback."""
-    import papermill  # in the worker only: it takes a second
-
     draft = out / "logs" / f"{notebook}.ipynb"
-    for is_last in (False, True):
-        try:
-            papermill.execute_notebook(
-                paths.NOTEBOOKS / f"{notebook}.ipynb", draft, parameters, cwd=paths.NOTEBOOKS, progress_bar=False
-            )
-            break
-        except papermill.PapermillExecutionError as error:
-            raise ReplicationError(str(error).strip()) from error
-        except RuntimeError:  # the kernel died, or did not start: two that start at once may choose the same port
-            if is_last:
-                raise
+    notebooks.execute(notebook, draft, parameters)
     draft.replace(out / draft.name)
 
 
@@ -168,36 +154,6 @@ def _unfinished(todo: list[Job], results: Mapping[str, Any], failures: Mapping[s
         said.append(f"Not executed for that reason: {', '.join(left)}.")
     said.append("What was done is kept: run the same command again to do the rest.")
     return "\n".join(said)
-
-
-def execute_notebooks(folder: Path, only: str | None = None) -> None:
-    """Execute the committed notebooks in place at paper scale, from recorded runs; `only` names one of them.
-
-    Raises ReplicationError when there is no such notebook.
-    """
-    notebooks = sorted(folder.glob("[0-9]_*.ipynb"))
-    if only and only not in [notebook.stem for notebook in notebooks]:
-        known = ", ".join(notebook.stem for notebook in notebooks)
-        raise ReplicationError(f"There is no notebook {only} in {folder}. The notebooks are {known}.")
-    import papermill  # here only: it takes a second
-
-    for notebook in (notebook for notebook in notebooks if only in (None, notebook.stem)):
-        papermill.execute_notebook(notebook, notebook, cwd=folder, progress_bar=sys.stderr.isatty())
-        content = json.loads(notebook.read_text())
-        for key in ("papermill", "widgets"):
-            content["metadata"].pop(key, None)
-        for cell in content["cells"]:
-            for key in ("papermill", "execution"):
-                cell["metadata"].pop(key, None)
-            if "outputs" in cell:
-                cell["outputs"] = [output for output in cell["outputs"] if not _is_greeting(output)]
-        notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        print(f"executed {notebook.relative_to(paths.ROOT)}")
-
-
-def _is_greeting(output: dict) -> bool:
-    """What TensorFlow's C++ prints on import, which no setting silences."""
-    return output.get("name") == "stderr" and "absl::InitializeLog" in "".join(output["text"])
 
 
 def _print_results(chosen: Settings) -> None:

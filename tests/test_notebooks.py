@@ -10,7 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from replication import paths
+from replication import notebooks, paths
+from replication.errors import ReplicationError
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
@@ -79,28 +80,63 @@ def test_a_notebook_runs_by_itself_from_any_folder(tmp_path):
     assert (paths.figures("smoke") / "figure4_digits-seed=1312-samples_total=20000.png").exists()
 
 
-def test_the_settings_cell_may_be_run_again_after_the_rest(tmp_path):
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write a notebook of these cells, which a batch executes: `write(name, *sources)`."""
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+
+    def write(name: str, *sources: str) -> None:
+        notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+        notebook.cells = [*_parameters(notebook), *(nbformat.v4.new_code_cell(source) for source in sources)]
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+
+    return write
+
+
+def test_notebooks_of_a_batch_share_a_kernel_but_no_variable(write, tmp_path):
+    # Fails if each imports TensorFlow anew, if one can use what another left behind, or if a failure takes the next
+    # along.
+    write("first", "import os\nleft = os.getpid()\nprint(left)")
+    write("broken", "raise ValueError('why it failed')")
+    write("second", "print('left' in globals(), 'os' in globals())", "import os\nprint(profile, os.getpid())")
+    notebooks.execute("first", tmp_path / "1.ipynb", {"profile": "smoke"})
+    with pytest.raises(ReplicationError, match="why it failed"):
+        notebooks.execute("broken", tmp_path / "2.ipynb", {})
+    notebooks.execute("second", tmp_path / "3.ipynb", {"profile": "quick"})
+    assert "why it failed" in (tmp_path / "2.ipynb").read_text()
+    first, second = (nbformat.read(tmp_path / f"{i}.ipynb", as_version=4).cells for i in (1, 3))
+    pid = first[-1].outputs[0].text.strip()
+    assert [cell.outputs[0].text for cell in second[-2:]] == ["False False\n", f"quick {pid}\n"]
+    assert [cell.execution_count for cell in second] == [1, 2, 3, 4]
+
+
+def test_a_kernel_that_died_is_replaced(write, tmp_path):
+    # Fails if a batch waits for an answer of a dead kernel, or gives up a notebook for it.
+    write("deadly", f"import os, pathlib\nfound = pathlib.Path('{tmp_path}/found')")
+    notebooks.execute("deadly", tmp_path / "1.ipynb", {})
+    kernel, _ = notebooks._kernel()
+    kernel.shutdown_kernel(now=True)
+    notebooks.execute("deadly", tmp_path / "2.ipynb", {})
+    assert notebooks._kernel()[0].is_alive()
+
+
+def test_the_settings_cell_may_be_run_again_after_the_rest(write, tmp_path):
     # A reader runs a cell twice. By then the notebook has variables of its own, which are no parameters.
     again = f"from replication.paper import experiments\n{SETTINGS}"
     later = 'dataset, name, asked, n_latent = "mnist", "verdict", [1, 2], 20'
-    sources = [again, later, again, "print(settings.profile, settings.overrides)"]
-    notebook = nbformat.read(paths.NOTEBOOKS / "2_lower_bound.ipynb", as_version=4)
-    notebook.cells = [*_parameters(notebook), *(nbformat.v4.new_code_cell(source) for source in sources)]
-    nbformat.write(notebook, tmp_path / "short.ipynb")
-    arguments = ("-p", "profile", "smoke", "-y", "overrides: {initialisation: fan_in}")
-    run = papermill(tmp_path / "short.ipynb", tmp_path / "out.ipynb", *arguments, folder=tmp_path)
-    assert run.returncode == 0, run.stderr[-2000:]
+    write("short", again, later, again, "print(settings.profile, settings.overrides)")
+    parameters = {"profile": "smoke", "overrides": {"initialisation": "fan_in"}}
+    notebooks.execute("short", tmp_path / "out.ipynb", parameters)
     assert "smoke {'initialisation': 'fan_in'}" in (tmp_path / "out.ipynb").read_text()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("-p", "profil", "smoke"), "Unknown notebook parameter profil"),
-        (("-p", "profile", "smoke", "-y", "overrides: {learning_rate: 1e-4}"), "write 1.0e-4"),
-    ],
-)
-def test_wrong_parameters_stop_the_notebook(tmp_path, arguments, message):
-    # papermill itself only warns of an unknown parameter and would go on with the default.
+def test_an_unknown_parameter_stops_the_notebook(tmp_path):
+    # papermill itself only warns of it and would go on with the default.
+    with pytest.raises(ReplicationError, match="Unknown notebook parameter profil"):
+        notebooks.execute("2_lower_bound", tmp_path / "out.ipynb", {"profil": "smoke"})
+
+
+def test_a_number_that_is_text_to_yaml_stops_the_notebook(tmp_path):
+    arguments = ("-p", "profile", "smoke", "-y", "overrides: {learning_rate: 1e-4}")
     run = papermill("2_lower_bound.ipynb", tmp_path / "out.ipynb", *arguments, folder=tmp_path)
-    assert run.returncode != 0 and message in run.stderr
+    assert run.returncode != 0 and "write 1.0e-4" in run.stderr

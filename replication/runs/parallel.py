@@ -27,8 +27,8 @@ class Job(NamedTuple):
     """`work(report, *arguments)`, to be done in a worker once the jobs that it `needs` are done.
 
     What it prints goes to `log`. Jobs of a lower `rank` come first; those that are `like` each other share compiled
-    programs, so one worker does them. A job that trains has `samples`, the first `samples_before` of them recorded
-    already, and says where it is by `report(samples, bound)`.
+    programs, so one worker does them. A job that trains has `samples`, the first `samples_before` of them
+    recorded already, and says where it is by `report(samples, bound)`.
     """
 
     name: str
@@ -166,9 +166,10 @@ def _events(jobs: Sequence[Job], n_workers: int) -> Generator[tuple[Job, Report 
             while len(busy) < n_workers and (ready := [job for job in waiting if not job.needs & undone]):
                 idle = [worker for worker in idle if worker.process.is_alive()]
                 worker = idle.pop() if idle else _Worker()
-                job = _best_for(worker.did, ready, elsewhere={job.like for job in busy.values()})
+                job = _best_for(worker.did, ready, elsewhere=set().union(*(other.did for other in (*idle, *busy))))
                 waiting.remove(job)
-                busy[worker], worker.did = job, job.like
+                busy[worker] = job
+                worker.did |= {job.like} - {None}
                 worker.connection.send(job)
             if not busy:
                 return
@@ -186,16 +187,16 @@ def _events(jobs: Sequence[Job], n_workers: int) -> Generator[tuple[Job, Report 
             worker.process.kill()
 
 
-def _best_for(did: Hashable, ready: Sequence[Job], elsewhere: set[Hashable]) -> Job:
-    """The first of the jobs for a worker that `did` such jobs; `elsewhere` are those that other workers do."""
-    return min(ready, key=lambda job: (job.rank, job.like != did, job.like in elsewhere))
+def _best_for(did: set[Hashable], ready: Sequence[Job], elsewhere: set[Hashable]) -> Job:
+    """The first of the jobs for a worker that `did` such jobs; other workers did those that are `elsewhere`."""
+    return min(ready, key=lambda job: (job.rank, job.like not in did, job.like in elsewhere))
 
 
 class _Worker:
     """A process that does one job after another."""
 
     def __init__(self) -> None:
-        self.did: Hashable = None
+        self.did: set[Hashable] = set()
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs,), daemon=True)
