@@ -94,6 +94,11 @@ def test_differences_are_also_in_standard_deviations_of_the_seeds():
     assert verdict.seeds(verdict.compare_with_paper(both))["n_seeds"].tolist() == [2]
 
 
+def test_no_curve_at_the_wanted_samples_is_an_empty_table(marginal_curves):
+    # A batch of short runs ends before the first of them: its notebook must go on.
+    assert verdict.marginal_likelihoods(marginal_curves, millions=(0.5,)).empty
+
+
 def test_the_standard_error_has_the_seeds_in_it():
     # 0.3 over datapoints; two seeds 2 nats apart, and one seed in another panel, which borrows their spread.
     both = pd.concat([curves_of(-120.0), curves_of(-122.0, seed=1), curves_of(-110.0, n_latent=10)])

@@ -79,9 +79,10 @@ def tried(records: Iterable[Record], figure: int) -> pd.DataFrame:
             choice = tuple((name, 100 if name == "batch_size" else value) for name, value in choice)
         groups.setdefault((config.dataset, config.algorithm, choice), []).append(record)
     drawn = _early_curves(figure)
+    all_panels = _panels(list(groups.values()), figure)
     rows = []
-    for (dataset, algorithm, choice), runs in groups.items():
-        panels = _panels(runs, figure)
+    for number, (dataset, algorithm, choice) in enumerate(groups):
+        panels = all_panels[all_panels["choice"] == number]
         if panels.empty:
             continue
         setting = dict(choice)
@@ -117,16 +118,23 @@ def in_words(table: pd.DataFrame, figure: int) -> str:
     )
 
 
-def _panels(runs: list[Record], figure: int) -> pd.DataFrame:
-    """Per curve of the paper that is drawn early: distance and signed distance [tolerances], how far, seeds."""
+def _panels(choices: Sequence[list[Record]], figure: int) -> pd.DataFrame:
+    """Per choice and curve of the paper that is drawn early: distance and signed distance [tolerances], how far, seeds.
+
+    `choice` is the number of the choice in `choices`, each of which has the records of its runs.
+    """
     keys, _ = verdict.PANELS[figure]
-    table = verdict.compare_with_paper(curves(runs), figure)
-    at_limit = table["samples_evaluated"] < FIT_UNTIL[figure] + max(run.config.samples_per_step for run in runs)
+    ours = [
+        curves(runs).assign(choice=number, step=max(run.config.samples_per_step for run in runs))
+        for number, runs in enumerate(choices)
+    ]
+    table = verdict.compare_with_paper(pd.concat(ours), figure, by=["choice", "step"])
+    at_limit = table["samples_evaluated"] < FIT_UNTIL[figure] + table["step"]
     table = table[at_limit & (table["samples_evaluated"] >= FIT_FROM)].dropna(subset=["difference"])
     if figure == 2:
         table = table[table["split"] == "test"]
     relative = table["difference"] / table["tolerance"]
-    grouped = table.assign(distance=relative.abs(), above=relative).groupby(keys)
+    grouped = table.assign(distance=relative.abs(), above=relative).groupby(["choice", *keys])
     return grouped.agg(
         distance=("distance", "mean"),
         above=("above", "mean"),

@@ -1,6 +1,7 @@
 """The paper's own curves, digitised from the vector drawing of arXiv:1312.6114v10."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,14 +20,14 @@ def _all_curves() -> pd.DataFrame:
     return pd.read_csv(paths.PAPER_CURVES)
 
 
-def value_at(curve: pd.DataFrame, samples: float) -> float:
-    """A curve at `samples`, interpolated as it was thinned; NaN outside the drawn range.
+def value_at(curve: pd.DataFrame, samples: Any) -> Any:
+    """A curve at `samples`, a number or an array, interpolated as it was thinned; NaN outside the drawn range.
 
     Linear in log10(samples) for figure 2, in samples for figure 3.
     """
     if curve.empty:
-        return np.nan
+        return np.full(np.shape(samples), np.nan)[()]
     scale = np.log10 if curve["figure"].iloc[0] == 2 else np.asarray
     x = scale(curve["samples_evaluated"].to_numpy())
     order = np.argsort(x, kind="stable")
-    return float(np.interp(scale(samples), x[order], curve["value"].to_numpy()[order], left=np.nan, right=np.nan))
+    return np.interp(scale(samples), x[order], curve["value"].to_numpy()[order], left=np.nan, right=np.nan)

@@ -8,7 +8,7 @@ The tolerances were set on 22 November 2026. At that time AEVB's curves of figur
 thousand nats, the tolerance is a share of the range of the paper's values.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -29,30 +29,30 @@ CLASSES = ("within", "above", "below", "not run")
 VALUES = ["ours", "paper", "difference", "se"]
 
 
-def compare_with_paper(curves: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
+def compare_with_paper(curves: pd.DataFrame, figure: int = 2, by: Sequence[str] = ()) -> pd.DataFrame:
     """Our curves of a figure at every evaluation point, the mean over seeds, and the paper's; in nats per datapoint.
 
     `paper` is NaN where the figure does not draw it. `se` has the standard error of our evaluation, over datapoints,
     and that of the seeds; where a panel has one seed, their spread in the panel of its dataset that has several.
     `in_seed_sds` is the difference in its own standard deviation by chance of the seeds, where a panel has several: the
-    paper has one seed, we have a mean.
+    paper has one seed, we have a mean. `by` names columns that tell more of our curves apart.
     """
     keys, column = PANELS[figure]
-    table = curves.groupby([*keys, "samples_evaluated"], as_index=False).agg(
+    table = curves.groupby([*by, *keys, "samples_evaluated"], as_index=False).agg(
         ours=(column, "mean"), evaluation=(f"{column}_se", "mean"), spread=(column, "std"), n_seeds=(column, "size")
     )
+    table["paper"] = np.nan
     drawn = dict(list(reference.load(figure).groupby(keys)))
-    table["paper"] = [
-        reference.value_at(drawn.get(tuple(panel), pd.DataFrame()), samples)
-        for *panel, samples in table[[*keys, "samples_evaluated"]].itertuples(index=False)
-    ]
+    for panel, of in table.groupby(keys):
+        paper = drawn.get(panel, pd.DataFrame())
+        table.loc[of.index, "paper"] = reference.value_at(paper, of["samples_evaluated"].to_numpy())
     table["difference"] = table["ours"] - table["paper"]
     table["tolerance"] = [tolerance(figure, dataset) for dataset in table["dataset"]]
-    elsewhere = table.groupby(["dataset", "algorithm", "split", "samples_evaluated"])["spread"].transform("max")
+    elsewhere = table.groupby([*by, "dataset", "algorithm", "split", "samples_evaluated"])["spread"].transform("max")
     seeds = table["spread"].fillna(elsewhere).fillna(0) / table["n_seeds"] ** 0.5
     table["se"] = np.hypot(table["evaluation"], seeds)
     table["in_seed_sds"] = table["difference"] / (table["spread"] * (1 + 1 / table["n_seeds"]) ** 0.5)
-    return table[[*keys, "samples_evaluated", *VALUES, "tolerance", "n_seeds", "in_seed_sds"]]
+    return table[[*by, *keys, "samples_evaluated", *VALUES, "tolerance", "n_seeds", "in_seed_sds"]]
 
 
 def judge(table: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
