@@ -9,7 +9,7 @@ from replication.config import RunConfig
 # The evaluations of Monte Carlo EM take longer than its training.
 SLOW_CORE = {"aevb": 1000, "wake_sleep": 800, "mcem": 2000, "full_vb": 1000}
 START_MINUTES = 20  # the imports from a busy network disk, compilation, the last evaluation
-SHARED_MINUTES = 30
+SHARED_MINUTES = 15
 
 
 def minutes(runs: Sequence[RunConfig]) -> int:

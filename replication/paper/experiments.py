@@ -47,8 +47,8 @@ class Sizes(NamedTuple):
 
 SIZES = {
     "smoke": Sizes(
-        figure2_samples={"digits": 200_000},
-        figure3_samples=100_000,
+        figure2_samples={"digits": 125_000},
+        figure3_samples=50_000,
         estimators_samples=100_000,
         minibatches_samples=100_000,
         full_vb_samples=20_000,
@@ -58,7 +58,7 @@ SIZES = {
         figure3_n_train={"digits": (297,)},  # as many as there are to test: one program evaluates both
         figure5_n_latent=(2, 20),
         minibatches_sizes=((20, 1), (20, 5), (100, 1), (100, 5)),
-        full_vb_n_train={"digits": (100,)},
+        full_vb_n_train={"digits": (297,)},
     ),
     "quick": Sizes(
         figure2_samples={"mnist": 300_000, "frey_face": 1_000_000, "digits": 2_000_000},
