@@ -73,19 +73,6 @@ def test_a_full_disk_stops_all_jobs_at_once(tmp_path):
     assert "No space left on device. Free some space" in failures["full"].reason
 
 
-def test_a_run_has_the_same_bits_alone_and_after_others_in_one_worker(tiny, tmp_path):
-    # A cluster trains each run in a process of its own: its records must be those of a batch on one machine.
-    from replication.runs import checkpoints, training  # here, since the workers of the other tests import this file
-
-    other, run = tiny.replace(algorithm="wake_sleep", learning_rate=0.1), tiny
-    parallel.train_all([other, run], tmp_path / "pool", n_workers=1)
-    checkpoints.path(run).unlink()
-    alone = training.train(run, tmp_path / "alone").facts
-    pooled = training.train(run, tmp_path / "pool").facts
-    for name in ("numbers_sha256", "weights_sha256"):
-        assert alone[name] == pooled[name]
-
-
 class InterruptedDestructor:
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGINT)

@@ -14,7 +14,7 @@ import pytest
 from replication import paths
 from replication.errors import RecordError, ReplicationError
 from replication.files import Bundle, Hash, write_atomically
-from replication.runs import checkpoints, records, training
+from replication.runs import checkpoints, parallel, records, training
 from replication.runs.load_or_train import load_or_train
 
 ROWS = [
@@ -228,17 +228,23 @@ def test_recorded_only_turns_a_missing_record_into_an_error(tiny, tmp_path, monk
         load_or_train([tiny], "paper")
 
 
-def test_missing_runs_are_trained_side_by_side_and_a_failing_one_leaves_the_others_alone(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "runs", lambda profile: tmp_path)
+def test_missing_runs_are_trained_as_if_alone_and_a_failing_one_leaves_the_others_alone(tiny, tmp_path, monkeypatch):
+    # One after another in one worker. A cluster trains each in a process of its own: its records must be the same.
+    monkeypatch.setattr(paths, "runs", lambda profile: tmp_path / "pool")
+    monkeypatch.setattr(parallel.device, "runs_side_by_side", lambda: 1)
     monkeypatch.delenv("REPLICATION_RECORDED_ONLY", raising=False)
-    configs, diverging = [tiny, tiny.replace(algorithm="wake_sleep")], tiny.replace(learning_rate=1e30)
+    configs, diverging = [tiny.replace(algorithm="wake_sleep"), tiny], tiny.replace(learning_rate=1e30)
     with pytest.raises(ReplicationError, match=r"1 of 3 runs failed(.|\n)*not finite"):
         load_or_train([diverging, *configs], "smoke")
-    assert records.load(diverging, tmp_path) is None
+    assert records.load(diverging, tmp_path / "pool") is None
     found = load_or_train(configs, "smoke")
     assert [record.config for record in found] == configs
     curves = records.curves(found)
     assert set(curves["algorithm"]) == {"aevb", "wake_sleep"} and set(curves["split"]) == {"train", "test"}
+    checkpoints.path(tiny).unlink()
+    alone = training.train(tiny, tmp_path / "alone").facts
+    for name in ("numbers_sha256", "weights_sha256"):
+        assert alone[name] == found[-1].facts[name]
 
 
 def test_record_says_on_what_it_was_made(tiny, tmp_path):
