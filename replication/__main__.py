@@ -53,8 +53,8 @@ def train(
     from replication.runs import parallel
 
     todo = _todo(profile, only, datasets, reading, seed)
-    seconds = parallel.train_all(todo, paths.runs(profile), jobs) if todo else {}
-    print(f"{parallel.in_words(seconds)} The records are in {paths.runs(profile)}")
+    costs = parallel.train_all(todo, paths.runs(profile), jobs) if todo else {}
+    print(f"{parallel.in_words(costs)} The records are in {paths.runs(profile)}")
 
 
 @app.command()

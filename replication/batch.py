@@ -61,8 +61,8 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
             raise ReplicationError(_stopped(chosen)) from None
     print(f"\nProfile {profile}, reading {reading}, on {', '.join(chosen.datasets)}, {time.monotonic() - start:.0f} s.")
     if todo:
-        seconds = {job.name: results[job.name] for job in todo if job.samples and job.name in results}
-        print(f"{parallel.in_words(seconds)} Executed {parallel.counted(len(results) - len(seconds), 'notebook')}.")
+        costs = {job.name: results[job.name] for job in todo if job.samples and job.name in results}
+        print(f"{parallel.in_words(costs)} Executed {parallel.counted(len(results) - len(costs), 'notebook')}.")
     else:
         print("Nothing to do: every run and notebook was there.")
     if failures:
@@ -136,7 +136,7 @@ def _as_line(job: Job, outcome: Done | Failure) -> str | None:
         return f"{job.name} failed:\n{textwrap.indent(reason, '  ')}\n  Its log: {job.log}"
     if not job.samples:
         return f"Executed {job.name}"
-    return None if is_watched() else f"Trained {job.name} ({outcome.result:.0f} core-seconds)"
+    return None if is_watched() else f"Trained {job.name} ({outcome.result.core_seconds:.0f} core-seconds)"
 
 
 def _stopped(chosen: Settings) -> str:

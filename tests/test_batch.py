@@ -137,12 +137,13 @@ def test_the_batch_tells_training_from_a_record_rewritten_from_its_checkpoint(ti
     monkeypatch.setattr(parallel.device, "configure", lambda: None)  # too late in this process
     training.train(tiny, tmp_path / "deleted")  # leaves a finished checkpoint
     jobs = [parallel.training_job(config, tmp_path / "runs") for config in (tiny, tiny.replace(seed=1))]
-    seconds = {job.name: job.work(lambda samples, bound: None, *job.arguments) for job in jobs}
+    costs = {job.name: job.work(lambda samples, bound: None, *job.arguments) for job in jobs}
     assert records.is_complete(tiny, tmp_path / "runs")
-    trained = seconds[tiny.replace(seed=1).run_id]
-    assert 0 < trained < 600
-    assert parallel.in_words(seconds) == (
-        f"Trained 1 run ({trained:.0f} core-seconds). "
+    trained = costs[tiny.replace(seed=1).run_id]
+    assert trained.steps == records.require(tiny.replace(seed=1), tmp_path / "runs").facts["seconds"]
+    assert trained.steps < trained.core_seconds < 600
+    assert parallel.in_words(costs) == (
+        f"Trained 1 run ({trained.core_seconds:.0f} core-seconds; all their steps {trained.steps:.0f}). "
         "Wrote the record of 1 run from the finished checkpoint, without training."
     )
 

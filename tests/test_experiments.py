@@ -44,7 +44,7 @@ def test_profiles_share_runs_and_differ_in_length():
     # So that a paper-scale run continues a quick one.
     quick, paper = figure2(settings("quick")), figure2(settings("paper"))
     assert [run.run_id for run in quick] == [run.run_id for run in paper]
-    assert {run.samples_total for run in quick} == {300_000, 1_000_000}
+    assert {run.samples_total for run in quick} == {500_000, 1_000_000}
 
 
 @pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])

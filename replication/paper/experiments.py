@@ -61,8 +61,8 @@ SIZES = {
         full_vb_n_train={"digits": (297,)},
     ),
     "quick": Sizes(
-        figure2_samples={"mnist": 300_000, "frey_face": 1_000_000, "digits": 2_000_000},
-        figure3_samples=500_000,
+        figure2_samples={"mnist": 500_000, "frey_face": 1_000_000, "digits": 2_000_000},
+        figure3_samples=250_000,
         estimators_samples=100_000,
         minibatches_samples=100_000,
         full_vb_samples=100_000,

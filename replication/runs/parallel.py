@@ -42,6 +42,13 @@ class Job(NamedTuple):
     samples_before: int = 0
 
 
+class Trained(NamedTuple):
+    """What a run cost: core-seconds now, 0 where no step was left; and the seconds of its steps, since the first."""
+
+    core_seconds: float
+    steps: float
+
+
 class Report(NamedTuple):
     """How far a job that trains has come."""
 
@@ -61,23 +68,21 @@ class Failure(NamedTuple):
     reason: str
 
 
-def train_all(configs: list[RunConfig], folder: Path, n_workers: int | None = None) -> dict[str, float]:
-    """Train every run, a run per core; one progress bar over all samples.
-
-    Returns the core-seconds that each run_id took; 0 where the checkpoint was finished, so that no step was left.
+def train_all(configs: list[RunConfig], folder: Path, n_workers: int | None = None) -> dict[str, Trained]:
+    """Train every run, a run per core; one progress bar over all samples. Returns what each run_id cost.
 
     A run that fails leaves the others alone; raises ReplicationError with every failure at the end.
     """
     jobs = [training_job(config, folder) for config in configs]
-    seconds, failures = work_off(jobs, n_workers or device.runs_side_by_side())
+    costs, failures = work_off(jobs, n_workers or device.runs_side_by_side())
     if failures:
         reasons = "\n".join(f"{name}: {failure.reason}" for name, failure in failures.items())
         raise ReplicationError(f"{len(failures)} of {len(configs)} runs failed:\n{reasons}")
-    return seconds
+    return costs
 
 
 def training_job(config: RunConfig, folder: Path, log: Path | None = None, rank: int = 0) -> Job:
-    """The job that trains a run; its result is the core-seconds that it took."""
+    """The job that trains a run; its result is a Trained."""
     record = records.load(config, folder)
     samples_before = min(record.samples_evaluated, config.samples_total) if record else 0
     evaluation = (config.dataset, config.n_latent, config.n_hidden, config.metric)
@@ -142,11 +147,14 @@ def _remembered_interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def in_words(seconds: Mapping[str, float]) -> str:
+def in_words(costs: Mapping[str, Trained]) -> str:
     """What `train_all` did."""
-    trained = [value for value in seconds.values() if value]
-    said = [f"Trained {counted(len(trained), 'run')} ({sum(trained):.0f} core-seconds)."] if trained else []
-    if written := len(seconds) - len(trained):
+    trained = [cost for cost in costs.values() if cost.core_seconds]
+    said = []
+    if trained:
+        now, of_steps = (sum(part) for part in zip(*trained, strict=True))
+        said.append(f"Trained {counted(len(trained), 'run')} ({now:.0f} core-seconds; all their steps {of_steps:.0f}).")
+    if written := len(costs) - len(trained):
         said.append(f"Wrote the record of {counted(written, 'run')} from the finished checkpoint, without training.")
     return " ".join(said) or "No run was trained."
 
@@ -266,7 +274,7 @@ def _die_with_parent() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _train(report: Callable[[int, float], None], config: RunConfig, folder: Path) -> float:
+def _train(report: Callable[[int, float], None], config: RunConfig, folder: Path) -> Trained:
     with _output_in(Path(os.devnull)):  # TensorFlow's C++ greetings heed no setting
         from replication.runs import training  # imports TensorFlow, in the worker only
 
@@ -278,8 +286,8 @@ def _train(report: Callable[[int, float], None], config: RunConfig, folder: Path
         steps_were_left = True
         report(samples, bound)
 
-    training.train(config, folder, remember_and_report)
-    return time.process_time() - start if steps_were_left else 0.0
+    record = training.train(config, folder, remember_and_report)
+    return Trained(time.process_time() - start if steps_were_left else 0.0, record.facts["seconds"])
 
 
 @contextmanager
