@@ -71,7 +71,7 @@ def test_aevb_climbs_its_bound():
     config = config_of("aevb", learning_rate=0.05)
     algorithm = algorithms.build(config)
     state, x = algorithm.init(SEED), tf.constant(data.load("digits").x_train[:50])
-    step = tf.function(algorithm.step)
+    step = tf.function(algorithm.step, autograph=False)
     bounds = []
     for _ in range(60):
         state, bound = step(state, x, SEED)

@@ -1,5 +1,7 @@
 """The measured variance against one that is known."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,7 +44,7 @@ def expected(config) -> dict[str, tuple[float, float]]:
     rng, x_train = np.random.default_rng(0), data.load("digits").x_train
     params = networks.init_params(config, tf.constant(0, tf.int64))
 
-    @tf.function
+    @partial(tf.function, autograph=False)
     def gradient(x, eps):
         with tf.GradientTape() as tape:
             tape.watch(params)

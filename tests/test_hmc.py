@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from replication import draws
+from replication.compiled import compiled
 from replication.model import hmc
 
 COVARIANCE = np.array([[1.0, 0.6], [0.6, 0.5]])
@@ -17,7 +18,7 @@ def log_gaussian(z: tf.Tensor) -> tf.Tensor:
     return -tf.einsum("...i,ij,...j->...", centred, PRECISION, centred) / 2
 
 
-sample = tf.function(hmc.sample, jit_compile=True)
+sample = compiled(hmc.sample)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def images(n: int) -> tf.Tensor:
 def test_em_climbs_the_complete_data_likelihood():
     # A wrong sign in either phase makes it fall.
     algorithm, x = algorithms.build(config_of()), images(60)
-    state, step = algorithm.init(SEED), tf.function(algorithm.step)
+    state, step = algorithm.init(SEED), tf.function(algorithm.step, autograph=False)
     values = []
     for _ in range(40):
         state, complete_data = step(state, x, SEED)
