@@ -97,6 +97,15 @@ def test_same_data_give_the_same_bytes(curves, tmp_path):
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
 
 
+def test_a_short_run_ends_within_figure_3():
+    # Fails if its curves lie below the paper's axis, where nobody sees them.
+    paper = reference.load(3).astype({"n_train": int})
+    end = {"dataset": "mnist", "n_train": 1000, "split": "test", "seed": 0, "samples_evaluated": 250_000}
+    ours = pd.DataFrame([{**end, "algorithm": name, "log_px": x} for name, x in (("aevb", -150), ("wake_sleep", -190))])
+    (axes,) = visible(figures.figure3(ours, paper))
+    assert axes.get_ylim() == (-196, -100) and axes.get_xlim() == (0, 0.25)
+
+
 def test_figure_3_draws_all_curves_in_millions():
     # Fails if a panel mixes training set sizes, or if the axis is in single samples.
     paper = reference.load(3).astype({"n_train": int})

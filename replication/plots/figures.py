@@ -42,7 +42,7 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
             _lines(axes, ours[ours["n_latent"] == n_latent], "bound")
             axes.set(title=names.panel(dataset, "n_latent", n_latent), xscale="log")
             axes.set_xlim(*X_LIMITS.get(dataset, (None, None)))
-            axes.set_ylim(*_y_limits(dataset, ours))
+            axes.set_ylim(*_y_limits(Y_LIMITS.get(dataset), _ends(ours, "n_latent", "bound")))
             axes.grid(alpha=0.25, linewidth=0.5)
             axes.set_xlabel("training samples evaluated")
         row[0].set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
@@ -62,7 +62,7 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
             _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), column)
         axes.set(title=names.panel(dataset, "n_train", n_train), xlim=X_LIMITS_3)
         axes.set_xlabel("training samples evaluated (millions)")
-        axes.set_ylim(*(Y_LIMITS_3 if len(reference) else (None, None)))
+        axes.set_ylim(*_y_limits(Y_LIMITS_3 if len(reference) else None, _ends(curves, "n_train", "log_px")))
         axes.grid(alpha=0.25, linewidth=0.5)
         longest = ours["samples_evaluated"].max() / 1e6
         if longest < 0.9 * X_LIMITS_3[1]:  # a short run fills its panel
@@ -95,13 +95,17 @@ def _line(algorithm: str, split: str, is_papers: bool) -> dict[str, Any]:
     return {"color": colour, "linestyle": style, "linewidth": 1.6, "marker": marker, "markersize": 4, "markevery": 0.1}
 
 
-def _y_limits(dataset: str, ours: pd.DataFrame) -> tuple[float, float] | tuple[None, None]:
+def _ends(curves: pd.DataFrame, panel: str, column: str) -> pd.Series:
+    """The last value of every curve; `panel` tells panels apart."""
+    return curves.groupby([panel, "algorithm", "split"])[column].last()
+
+
+def _y_limits(limits: tuple[float, float] | None, ends: pd.Series) -> tuple[float | None, float | None]:
     """The paper's limits, lowered where a short run of ours would end below them."""
-    if dataset not in Y_LIMITS:
+    if limits is None:
         return None, None
-    low, high = Y_LIMITS[dataset]
-    last = ours.groupby(["n_latent", "algorithm", "split"])["bound"].last()
-    return min(low, last.min() - 0.1 * (high - low)), high
+    low, high = limits
+    return min(low, ends.min() - 0.1 * (high - low)), high
 
 
 def _legend(figure: Figure, algorithms: list[str], with_paper: bool) -> None:
