@@ -77,7 +77,7 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
 def jobs(chosen: Settings) -> list[Job]:
     """What is missing, in order: for each notebook its runs and then itself.
 
-    That of figure 2 is first; then what needs no run, and what needs most of them, so that the cores end together.
+    That of figure 2 is first, then those that need most runs, so that the cores end together.
     """
     runs, out = paths.runs(chosen.profile), folder(chosen)
     first = {run.run_id for run in runs_of_notebook(FIRST, chosen)}
@@ -88,7 +88,7 @@ def jobs(chosen: Settings) -> list[Job]:
     }
     found: dict[str, Job] = {}
     needed = {notebook: runs_of_notebook(notebook, chosen) for notebook in notebooks.names()}
-    for notebook in sorted(needed, key=lambda name: (name != FIRST, bool(needed[name]), -len(needed[name]))):
+    for notebook in sorted(needed, key=lambda name: (name != FIRST, -len(needed[name]))):
         needs = [run.run_id for run in needed[notebook] if run.run_id in missing]
         found |= {name: missing[name] for name in needs}
         if needs or not _is_current(notebook, chosen):

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from jupyter_core.utils import run_sync
 
 from replication import paths
 from replication.errors import ReplicationError
@@ -21,44 +22,67 @@ def names() -> list[str]:
 def execute(notebook: str, executed: Path, parameters: Mapping[str, str]) -> None:
     """Execute a notebook into a file, in the kernel of this process: without variables, but with its imports done.
 
-    Raises ReplicationError when a cell fails; the file then has the outputs until there and the traceback.
+    Modules stay as earlier notebooks left them. Raises ReplicationError when a cell fails; the file then has the
+    outputs until there and the traceback. A kernel that dies is replaced once, then RuntimeError is raised.
     """
     import papermill  # here only: it takes a second
 
     for is_last in (False, True):
         try:
-            kernel, client = _kernel()
-            if not kernel.is_alive():
-                raise RuntimeError("The kernel has died.")
-            client.execute("get_ipython().reset()", reply=True, timeout=ANSWERS_WITHIN)
+            kernel = _kernel()
+            kernel.reset()
             papermill.execute_notebook(
-                paths.NOTEBOOKS / f"{notebook}.ipynb", executed, parameters, km=kernel, progress_bar=False
+                paths.NOTEBOOKS / f"{notebook}.ipynb", executed, parameters, km=kernel.manager, progress_bar=False
             )
             return
         except papermill.PapermillExecutionError as error:
             raise ReplicationError(str(error).strip()) from error
         except (RuntimeError, TimeoutError):  # it died, or did not start: two that start at once may choose one port
-            _kernel.cache_clear()
+            if _kernel.cache_info().currsize:
+                _kernel().end()
+                _kernel.cache_clear()
             if is_last:
                 raise
 
 
-@cache
-def _kernel() -> tuple[Any, Any]:
-    """The kernel in which this process executes one notebook after another, and a client to reset it.
+class _Kernel:
+    """A kernel that executes one notebook after another, since importing TensorFlow in each would take seconds.
 
-    A kernel for each notebook would import TensorFlow each time, which takes seconds. It ends with this process.
+    It ends with the process that started it. Its history is in memory: the user's is not touched.
     """
-    from jupyter_client.manager import KernelManager
-    from jupyter_client.session import Session
 
-    kernel = KernelManager(kernel_name="python3")
-    kernel.start_kernel(cwd=str(paths.NOTEBOOKS))
-    # Clients of one session have one address: papermill's would get the answers to this one.
-    client = kernel.client(session=Session(key=kernel.session.key))
-    client.start_channels()
-    client.wait_for_ready(timeout=ANSWERS_WITHIN)
-    return kernel, client
+    def __init__(self) -> None:
+        from jupyter_client.blocking import BlockingKernelClient
+        from jupyter_client.manager import AsyncKernelManager
+
+        # Papermill's client must be asynchronous: a blocking one waits for ever for a kernel that died in a cell.
+        self.manager = AsyncKernelManager(kernel_name="python3")
+        run_sync(self.manager.start_kernel)(
+            cwd=str(paths.NOTEBOOKS), extra_arguments=["--HistoryManager.hist_file=:memory:"]
+        )
+        self._client = BlockingKernelClient()  # a session of its own: papermill's would get the answers to this one
+        self._client.load_connection_info(self.manager.get_connection_info())
+        self._client.start_channels()
+        self._is_ready = False
+
+    def reset(self) -> None:
+        """Forget all variables and the count of cells; raises RuntimeError or TimeoutError where it does not answer."""
+        if not run_sync(self.manager.is_alive)():
+            raise RuntimeError("The kernel has died.")
+        if not self._is_ready:
+            self._client.wait_for_ready(timeout=ANSWERS_WITHIN)
+            self._is_ready = True
+        reply = self._client.execute("get_ipython().reset()", store_history=False, reply=True, timeout=ANSWERS_WITHIN)
+        if reply["content"]["status"] != "ok":
+            raise RuntimeError(f"The kernel could not be reset: {reply['content']}")
+
+    def end(self) -> None:
+        """Kill it."""
+        self._client.stop_channels()
+        run_sync(self.manager.shutdown_kernel)(now=True)
+
+
+_kernel = cache(_Kernel)
 
 
 def execute_in_place(folder: Path, only: str | None = None) -> None:

@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_core.utils import run_sync
 
 from replication import notebooks, paths
 from replication.errors import ReplicationError
@@ -110,14 +113,28 @@ def test_notebooks_of_a_batch_share_a_kernel_but_no_variable(write, tmp_path):
     assert [cell.execution_count for cell in second] == [1, 2, 3, 4]
 
 
-def test_a_kernel_that_died_is_replaced(write, tmp_path):
-    # Fails if a batch waits for an answer of a dead kernel, or gives up a notebook for it.
-    write("deadly", f"import os, pathlib\nfound = pathlib.Path('{tmp_path}/found')")
+@pytest.mark.parametrize("when", ["within a cell", "between two notebooks"])
+def test_a_kernel_that_died_is_replaced(write, tmp_path, when):
+    # Fails if a batch waits for the answer of a dead kernel, or gives up a notebook for it.
+    first = f"import os, pathlib\nfile = pathlib.Path('{tmp_path}/file')"
+    write("deadly", first, "if not file.exists():\n    file.touch()\n    os._exit(1)")
+    if when == "between two notebooks":
+        write("harmless", "import os")
+        notebooks.execute("harmless", tmp_path / "0.ipynb", {})
+        (tmp_path / "file").touch()
+        kernel = notebooks._kernel().manager
+        os.kill(kernel.provisioner.pid, signal.SIGKILL)
+        while run_sync(kernel.is_alive)():
+            time.sleep(0.05)
     notebooks.execute("deadly", tmp_path / "1.ipynb", {})
-    kernel, _ = notebooks._kernel()
-    kernel.shutdown_kernel(now=True)
-    notebooks.execute("deadly", tmp_path / "2.ipynb", {})
-    assert notebooks._kernel()[0].is_alive()
+    assert (tmp_path / "1.ipynb").exists()
+
+
+def test_a_notebook_that_kills_its_kernel_each_time_is_an_error(write, tmp_path):
+    # Otherwise a batch without enough memory never ends.
+    write("deadly", "import os\nos._exit(1)")
+    with pytest.raises(RuntimeError, match="died"):
+        notebooks.execute("deadly", tmp_path / "1.ipynb", {})
 
 
 def test_the_settings_cell_may_be_run_again_after_the_rest(write, tmp_path):

@@ -51,6 +51,13 @@ def test_jobs_alike_go_to_one_worker_and_the_first_rank_before_all():
     assert list(results) == ["first", "b1", "b2", "a1", "a2"]
 
 
+def test_a_worker_remembers_all_that_it_compiled():
+    # Fails if only the last job counts: a worker that trained, executed a notebook and trained would compile anew.
+    new, known = Job("new", pid, (), like="c"), Job("known", pid, (), like="a")
+    assert parallel._best_for({"a", "b"}, [new, known], elsewhere=set()) == known
+    assert parallel._best_for(set(), [known, new], elsewhere={"a"}) == new
+
+
 def test_a_killed_job_is_named_with_the_likely_cause_and_leaves_the_others_alone(tmp_path):
     # Fails if a worker that the system kills breaks the pool, hangs it, or blames another job.
     jobs = [

@@ -137,6 +137,7 @@ def settings_of_notebook(
     Raises ConfigError as `settings` does, and for a parameter of papermill that is none of them: papermill itself only
     warns of it, and the notebook would run with the default.
     """
+    _say_once.cache_clear()  # notebooks of a batch share a kernel
     if unknown := [name for name in _injected_parameters() if name not in Settings._fields]:
         raise ConfigError(
             f"Unknown notebook parameter {', '.join(unknown)}. The parameters are {', '.join(Settings._fields)}; "
@@ -269,7 +270,7 @@ EXPERIMENTS_OF_NOTEBOOK: dict[str, tuple[Callable[[Settings], list[RunConfig]], 
     "6_full_vb": (full_vb,),
     "7_explorer": (decoded,),
     "8_verdict": (figure2, figure3),
-    "9_readings": (),
+    "9_readings": (figure2,),
 }
 
 

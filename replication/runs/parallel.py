@@ -27,7 +27,7 @@ class Job(NamedTuple):
     """`work(report, *arguments)`, to be done in a worker once the jobs that it `needs` are done.
 
     What it prints goes to `log`. Jobs of a lower `rank` come first; those that are `like` each other share compiled
-    programs, so one worker does them. A job that trains has `samples`, the first `samples_before` of them
+    programs, so preferably one worker does them. A job that trains has `samples`, the first `samples_before` of them
     recorded already, and says where it is by `report(samples, bound)`.
     """
 
@@ -152,8 +152,9 @@ def in_words(costs: Mapping[str, Trained]) -> str:
     trained = [cost for cost in costs.values() if cost.core_seconds]
     said = []
     if trained:
-        now, of_steps = (sum(part) for part in zip(*trained, strict=True))
-        said.append(f"Trained {counted(len(trained), 'run')} ({now:.0f} core-seconds; all their steps {of_steps:.0f}).")
+        now, steps = (sum(part) for part in zip(*trained, strict=True))
+        costs_in_words = f"{now:.0f} core-seconds; their steps, since they began, {steps:.0f} s"
+        said.append(f"Trained {counted(len(trained), 'run')} ({costs_in_words}).")
     if written := len(costs) - len(trained):
         said.append(f"Wrote the record of {counted(written, 'run')} from the finished checkpoint, without training.")
     return " ".join(said) or "No run was trained."
