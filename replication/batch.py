@@ -80,14 +80,14 @@ def jobs(chosen: Settings) -> list[Job]:
     That of figure 2 is first, then those that need most runs, so that the cores end together.
     """
     runs, out = paths.runs(chosen.profile), folder(chosen)
-    first = {run.run_id for run in runs_of_notebook(FIRST, chosen)}
+    needed = {notebook: runs_of_notebook(notebook, chosen) for notebook in notebooks.names()}
+    first = {run.run_id for run in needed[FIRST]}
     missing = {
         run.run_id: parallel.training_job(run, runs, out / "logs" / f"{run.run_id}.log", int(run.run_id not in first))
         for run in all_runs(chosen)
         if not records.is_complete(run, runs)
     }
     found: dict[str, Job] = {}
-    needed = {notebook: runs_of_notebook(notebook, chosen) for notebook in notebooks.names()}
     for notebook in sorted(needed, key=lambda name: (name != FIRST, -len(needed[name]))):
         needs = [run.run_id for run in needed[notebook] if run.run_id in missing]
         found |= {name: missing[name] for name in needs}
