@@ -5,7 +5,8 @@
 
 from functools import cache
 
-from replication import batch, cluster, data, notebooks, paths
+from replication import data, paths
+from replication.batch import cluster, notebooks, plan
 from replication.paper.experiments import all_runs, runs_of_notebook, settings
 from replication.runs import records
 
@@ -13,8 +14,8 @@ CHOSEN = settings(
     config.get("profile", "quick"), datasets=config.get("datasets"), reading=config.get("reading", "closest")
 )
 RUNS = paths.runs(CHOSEN.profile).relative_to(paths.ROOT)
-OUT = batch.folder(CHOSEN).relative_to(paths.ROOT)
-PARAMETERS = batch.parameters(CHOSEN)
+OUT = plan.folder(CHOSEN).relative_to(paths.ROOT)
+PARAMETERS = plan.parameters(CHOSEN)
 SHARES = {run.run_id: tuple(share) for share in cluster.shares(all_runs(CHOSEN)) for run in share}
 GPU = int(config.get("gpu", 0))
 MEM_MB = 3000  # a worker takes up to 1.6 GB, and the processes that start it the rest
@@ -106,7 +107,7 @@ rule extend:
 # Executed beside the logs and moved: a failed notebook stays there with its traceback.
 rule notebook:
     input:
-        lambda wildcards: [file.relative_to(paths.ROOT) for file in batch.inputs(wildcards.notebook)],
+        lambda wildcards: [file.relative_to(paths.ROOT) for file in plan.inputs(wildcards.notebook)],
         lambda wildcards: finished(run.run_id for run in runs_of_notebook(wildcards.notebook, CHOSEN)),
     output:
         f"{OUT}/{{notebook}}.ipynb",

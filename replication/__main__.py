@@ -86,16 +86,16 @@ def collect(
 @app.command()
 def reproduce(profile: Profile = "quick", reading: Reading = "closest", jobs: Jobs = None) -> None:
     """Run the whole batch: data, runs, notebooks, figures, summary."""
-    from replication import batch
+    from replication.batch import local
     from replication.runs import device
 
-    batch.reproduce(profile, reading, jobs or device.runs_side_by_side())
+    local.reproduce(profile, reading, jobs or device.runs_side_by_side())
 
 
 @app.command()
 def notebooks(only: Annotated[str | None, typer.Option(help="one notebook, such as 2_lower_bound")] = None) -> None:
     """Execute the committed notebooks in place, from recorded runs."""
-    from replication.notebooks import execute_in_place
+    from replication.batch.notebooks import execute_in_place
 
     os.environ["REPLICATION_RECORDED_ONLY"] = "1"
     execute_in_place(paths.NOTEBOOKS, only)

@@ -78,7 +78,7 @@ def short_runs(tree: Path, shared: bool) -> None:
         f" for seed in range({N_SHORT})]",
     )
     if not shared:
-        module = tree / "replication/cluster.py"
+        module = tree / "replication/batch/cluster.py"
         module.write_text(re.sub(r"^SHARED_MINUTES = .*", "SHARED_MINUTES = 0", module.read_text(), flags=re.MULTILINE))
     batch = start(tree)
     assert batch.wait() == 0, (tree / "log").read_text()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from replication import batch, data, notebooks, paths
+from replication import data, paths
+from replication.batch import local, notebooks
 from replication.config import RunConfig
 from replication.errors import DataError
 from replication.paper.experiments import all_runs, estimators, figure3, full_vb, settings
@@ -26,7 +27,7 @@ def no_network(tmp_path, monkeypatch):
 
 
 def test_unreachable_mnist_falls_back_loudly(no_network, capsys):
-    assert batch.reachable_datasets() == ["digits"]
+    assert local.reachable_datasets() == ["digits"]
     printed = capsys.readouterr()
     assert "MNIST CANNOT BE REACHED" in printed.out and "no connection" in printed.err
 
@@ -36,13 +37,13 @@ def test_damaged_mnist_does_not_fall_back(no_network, tmp_path):
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(b"half a file")
     with pytest.raises(DataError, match="truncated or altered"):
-        batch.reachable_datasets()
+        local.reachable_datasets()
 
 
 def test_both_datasets_when_they_are_there(load_or_skip):
     load_or_skip("mnist")
     load_or_skip("frey_face")
-    assert batch.reachable_datasets() == ["mnist", "frey_face"]
+    assert local.reachable_datasets() == ["mnist", "frey_face"]
 
 
 @pytest.mark.parametrize(
@@ -87,8 +88,8 @@ def _outputs_to_make(tree: Path) -> set[str]:
 
 def _jobs_to_do(tree: Path) -> list[str]:
     """What a batch on this machine would do."""
-    script = "from replication import batch; from replication.paper.experiments import settings; "
-    script += "print(*(job.name for job in batch.jobs(settings('smoke'))))"
+    script = "from replication.batch import local; from replication.paper.experiments import settings; "
+    script += "print(*(job.name for job in local.jobs(settings('smoke'))))"
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     run = subprocess.run([sys.executable, "-c", script], cwd=tree, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

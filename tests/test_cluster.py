@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import slurm
 
-from replication import cluster, paths
+from replication import paths
+from replication.batch import cluster
 from replication.config import RunConfig
 from replication.paper.experiments import all_runs, settings
 from replication.runs import records

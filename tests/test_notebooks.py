@@ -13,7 +13,8 @@ import nbformat
 import pytest
 from jupyter_core.utils import run_sync
 
-from replication import notebooks, paths
+from replication import paths
+from replication.batch import notebooks
 from replication.errors import ReplicationError
 
 WIDGET = "application/vnd.jupyter.widget-view+json"

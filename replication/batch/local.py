@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from replication import data, notebooks, paths
+from replication import data, paths
+from replication.batch import notebooks, plan
 from replication.errors import ReplicationError, UnreachableError
 from replication.files import locked
 from replication.paper import names, summary
@@ -17,7 +18,6 @@ from replication.runs import parallel, records
 from replication.runs.parallel import Done, Failure, Job
 
 FIRST = "2_lower_bound"  # the main figure
-NOT_IN_NOTEBOOKS = ("__main__.py", "batch.py", "notebooks.py", "cluster.py", "benchmark/*.py")
 LINES_OF_A_REASON = 12
 
 FALLBACK = """
@@ -53,7 +53,7 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
     """
     start = time.monotonic()
     chosen = settings(profile, datasets=None if profile == "smoke" else reachable_datasets(), reading=reading)
-    with locked(folder(chosen)):
+    with locked(plan.folder(chosen)):
         todo = jobs(chosen)
         try:
             results, failures = parallel.work_off(todo, n_jobs, _as_line)
@@ -68,7 +68,7 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
     if failures:
         raise ReplicationError(_unfinished(todo, results, failures))
     _print_results(chosen)
-    places = {"Figures": paths.figures(profile), "Notebooks": folder(chosen), "Records": paths.runs(profile)}
+    places = {"Figures": paths.figures(profile), "Notebooks": plan.folder(chosen), "Records": paths.runs(profile)}
     print()
     for name, place in places.items():
         print(f"{name:9} {place.relative_to(paths.ROOT)}")
@@ -79,7 +79,7 @@ def jobs(chosen: Settings) -> list[Job]:
 
     That of figure 2 is first, then those that need most runs, so that the cores end together.
     """
-    runs, out = paths.runs(chosen.profile), folder(chosen)
+    runs, out = paths.runs(chosen.profile), plan.folder(chosen)
     needed = {notebook: runs_of_notebook(notebook, chosen) for notebook in notebooks.names()}
     first = {run.run_id for run in needed[FIRST]}
     missing = {
@@ -92,33 +92,16 @@ def jobs(chosen: Settings) -> list[Job]:
         needs = [run.run_id for run in needed[notebook] if run.run_id in missing]
         found |= {name: missing[name] for name in needs}
         if needs or not _is_current(notebook, chosen):
-            arguments, log = (notebook, parameters(chosen), out), out / "logs" / f"{notebook}.log"
+            arguments, log = (notebook, plan.parameters(chosen), out), out / "logs" / f"{notebook}.log"
             found[notebook] = Job(notebook, _execute, arguments, log, frozenset(needs), rank=int(notebook != FIRST))
     return list(found.values())
 
 
-def parameters(chosen: Settings) -> dict[str, str]:
-    """What the batch tells each run and notebook: their options and parameters."""
-    return {"profile": chosen.profile, "datasets": ",".join(chosen.datasets), "reading": chosen.reading.name}
-
-
-def folder(chosen: Settings) -> Path:
-    """Where the batch puts the executed notebooks and its logs."""
-    return paths.executed(chosen.profile, chosen.reading.name)
-
-
-def inputs(notebook: str) -> list[Path]:
-    """The files that a notebook depends on, beside the records of its runs."""
-    package = paths.ROOT / "replication"
-    used = [file for file in package.rglob("*.py") if not any(file.match(f"replication/{p}") for p in NOT_IN_NOTEBOOKS)]
-    return [*sorted(used), paths.PAPER_CURVES, paths.NOTEBOOKS / f"{notebook}.ipynb"]
-
-
 def _is_current(notebook: str, chosen: Settings) -> bool:
     """Whether the executed notebook is newer than all that it depends on; its runs are complete."""
-    executed = folder(chosen) / f"{notebook}.ipynb"
+    executed = plan.folder(chosen) / f"{notebook}.ipynb"
     curves = [paths.runs(chosen.profile) / run.run_id / records.CURVE for run in runs_of_notebook(notebook, chosen)]
-    newest = max(file.stat().st_mtime_ns for file in (*inputs(notebook), *curves))
+    newest = max(file.stat().st_mtime_ns for file in (*plan.inputs(notebook), *curves))
     return executed.exists() and executed.stat().st_mtime_ns >= newest
 
 
