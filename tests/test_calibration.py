@@ -6,7 +6,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from replication import draws
-from replication.runs import calibration
+from replication.studies import calibration
 
 MODELS = {(model.name, model.n_latent): model for model in calibration.known_models()}
 

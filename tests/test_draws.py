@@ -11,8 +11,9 @@ import tensorflow as tf
 from replication import data, draws
 from replication.config import RunConfig
 from replication.model import hmc, latent, marginal_likelihood
-from replication.runs import gradients, training
+from replication.runs import training
 from replication.runs.checkpoints import Run
+from replication.studies import gradients
 
 Pair = tuple[int, int]
 

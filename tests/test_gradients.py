@@ -11,7 +11,7 @@ from replication import data
 from replication.config import RunConfig
 from replication.model import networks
 from replication.model.estimators import sgvb_b
-from replication.runs import gradients
+from replication.studies import gradients
 
 SIZES = ((20, 4), (80, 4))
 
