@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from replication import data
@@ -42,6 +43,20 @@ def test_binarised_targets_are_drawn_anew_for_every_minibatch_around_the_grey_va
     again = training.Engine(config.replace(seed=1), digits).x_eval
     assert set(np.unique(engine.x_eval["test"])) == {0.0, 1.0}
     np.testing.assert_array_equal(engine.x_eval["test"], again["test"])
+
+
+@pytest.mark.parametrize(("pixel_variance", "axis"), [("per_pixel", 0), ("shared", None)])
+def test_a_record_names_the_independent_gaussian_of_its_own_datapoints_and_variance(tiny, pixel_variance, axis):
+    # The first 100 datapoints are unlike the others. Fails if these are in it, or if its variance is not the run's.
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.beta(2, 5, (100, 560)), rng.beta(5, 2, (300, 560))]).astype("f")
+    dataset = data.Dataset("frey_face", x, x[200:])
+    config = tiny.replace(dataset="frey_face", n_train=100, pixel_variance=pixel_variance)
+    run = checkpoints.Run(training.Engine(config, dataset).initial_state)
+    mean = x[:100].mean(axis=0, dtype=float)
+    best = scipy.stats.norm(mean, np.sqrt(np.mean((x[:100] - mean) ** 2, axis=axis)))
+    expected = {"train": best.logpdf(x[:100]).sum(axis=1).mean(), "test": best.logpdf(x[200:]).sum(axis=1).mean()}
+    assert training._facts(config, dataset, run)["independent_gaussian"] == pytest.approx(expected, abs=0.006)
 
 
 @pytest.mark.parametrize("algorithm", ["aevb", "wake_sleep"])

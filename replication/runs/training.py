@@ -221,9 +221,10 @@ def _facts(config: RunConfig, dataset: data.Dataset, run: Run) -> dict:
     """What a record says in addition to configuration and curve."""
     facts: dict = {"seconds": round(run.seconds, 1), "contributors": run.contributors}
     if config.facts.likelihood == "gaussian":
-        splits = {"train": dataset.x_train, "test": dataset.x_test}
+        x_train = dataset.x_train[: config.n_train]
         facts["independent_gaussian"] = {
-            split: round(baselines.independent_gaussian(dataset.x_train, x).mean(), 2) for split, x in splits.items()
+            split: round(baselines.independent_gaussian(x_train, x, config.pixel_variance).mean(), 2)
+            for split, x in {"train": x_train, "test": dataset.x_test}.items()
         }
     if hasattr(run.state.params, "encoder"):
         kl = latent.kl_per_dimension(run.state.params.encoder, tf.constant(dataset.x_test))
