@@ -29,9 +29,6 @@ def test_the_bound_of_linear_regression_becomes_the_log_evidence(regression):
     x, y = tf.constant(x, tf.float32), tf.constant(y, tf.float32)
     start = Dense(tf.zeros([4, 1]), tf.zeros([1]))
     q = full_vb.Posterior(start, tf.nest.map_structure(lambda w: tf.fill(w.shape, full_vb.INITIAL_LOG_VAR), start))
-    config = RunConfig(
-        dataset="digits", algorithm="full_vb", n_latent=1, n_hidden=1, samples_total=1, learning_rate=0.1
-    )
 
     def bound(q, seed_pair):
         residual = (y - full_vb.sample_weights(q, seed_pair)(x)[:, 0]) / SIGMA
@@ -44,7 +41,7 @@ def test_the_bound_of_linear_regression_becomes_the_log_evidence(regression):
             with tf.GradientTape() as tape:
                 tape.watch(state.params)
                 objective = bound(state.params, draws.stream(0, i, "weights"))
-            state = base.adagrad_ascent(config, state, tape.gradient(objective, state.params))
+            state = base.adagrad_ascent(state, tape.gradient(objective, state.params), learning_rate=0.1)
         return state
 
     state = train(base.State(tf.constant(0, tf.int64), q, tf.nest.map_structure(tf.zeros_like, q)), 8000)

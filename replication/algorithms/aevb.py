@@ -25,5 +25,6 @@ def step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> tupl
         tape.watch(state.params)
         bound = ESTIMATORS[config.estimator](state.params, x, eps)
         objective = tf.reduce_sum(bound.elbo) + log_prior_of_minibatch(config, state.params)
-    state = adagrad_ascent(config, state, tape.gradient(objective, state.params))
+    gradient = tape.gradient(objective, state.params)
+    state = adagrad_ascent(state, gradient, config.learning_rate, config.warm_up_steps)
     return state._replace(step=state.step + 1), bound

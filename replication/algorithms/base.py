@@ -52,15 +52,16 @@ def log_prior_of_minibatch(config: RunConfig, params: NamedTuple) -> tf.Tensor:
     return config.batch_size / config.n_train * log_weight_prior(params, config.weight_prior)
 
 
-def adagrad_ascent(config: RunConfig, state: Any, gradient: Any) -> Any:
+def adagrad_ascent(state: Any, gradient: Any, learning_rate: float, warm_up_steps: int = 0) -> Any:
     """theta += learning_rate * g / sqrt(sum of g^2 + epsilon) (Duchi et al. 2010); the accumulator starts from 0.
 
-    `state` is a State, or Monte Carlo EM's with its chains; `gradient` is shaped as its params. The step is not counted
-    here: an algorithm may update more than once per step.
+    `state` is a State, or Monte Carlo EM's with its chains; `gradient` is shaped as its params. The first
+    `warm_up_steps` only fill the accumulator. The step is not counted here: an algorithm may update more than once per
+    step.
     """
     total = tf.nest.map_structure(lambda s, g: s + g**2, state.sum_of_squares, gradient)
-    learning_rate = tf.where(state.step < config.warm_up_steps, 0.0, config.learning_rate)
+    step_size = tf.where(state.step < warm_up_steps, 0.0, learning_rate)
     params = tf.nest.map_structure(
-        lambda p, g, s: p + learning_rate * g * tf.math.rsqrt(s + ADAGRAD_EPSILON), state.params, gradient, total
+        lambda p, g, s: p + step_size * g * tf.math.rsqrt(s + ADAGRAD_EPSILON), state.params, gradient, total
     )
     return state._replace(params=params, sum_of_squares=total)

@@ -73,7 +73,8 @@ def step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> tupl
         tape.watch(state.params)
         estimate = bound(state.params, x, eps, zeta_seed, config.n_train, config.weight_noise)
         objective = tf.reduce_sum(estimate.elbo)
-    state = adagrad_ascent(config, state, tape.gradient(objective, state.params))
+    gradient = tape.gradient(objective, state.params)
+    state = adagrad_ascent(state, gradient, config.learning_rate, config.warm_up_steps)
     return state._replace(step=state.step + 1), estimate
 
 

@@ -111,4 +111,5 @@ def _m_step(config: RunConfig, state: State, x: tf.Tensor, z: tf.Tensor) -> tupl
 
     start = (of_prior, tf.zeros(x.shape[1]))
     gradients, log_px_given_z = tf.scan(add_chunk, (x, z), start)
-    return adagrad_ascent(config, state, tf.nest.map_structure(lambda g: g[-1], gradients)), log_px_given_z
+    gradient = tf.nest.map_structure(lambda g: g[-1], gradients)
+    return adagrad_ascent(state, gradient, config.learning_rate, config.warm_up_steps), log_px_given_z

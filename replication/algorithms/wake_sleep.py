@@ -35,7 +35,8 @@ def step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> tupl
         log_qz_given_x = encode(encoder, x_dream).log_prob(z_dream)
         objective = tf.reduce_sum(bound.log_px_given_z) + tf.reduce_sum(log_qz_given_x)
         objective += log_prior_of_minibatch(config, params)
-    state = adagrad_ascent(config, state._replace(params=params), tape.gradient(objective, params))
+    gradient = tape.gradient(objective, params)
+    state = adagrad_ascent(state._replace(params=params), gradient, config.learning_rate, config.warm_up_steps)
     params = _scale_log_var(state.params, *factors)
     return state._replace(params=params, step=state.step + 1), bound
 
