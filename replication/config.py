@@ -19,6 +19,7 @@ LEFT_OUT_OF_NAMES = {
     "n_mc_samples": 1,
     "learning_rate": 0.01,
     "warm_up_steps": 0,
+    "preparation": "own",
     "initialisation": "paper_sd",
     "targets": "grey",
     "pixel_variance": "per_pixel",
@@ -26,6 +27,7 @@ LEFT_OUT_OF_NAMES = {
     "log_var_factor": 1.0,
     "decoder_log_var_factor": 1.0,
     "weight_prior": 1.0,
+    "prior_on": "matrices",
     "weight_noise": "shared",
     "metric": "bound",
     "seed": 0,
@@ -77,6 +79,9 @@ class RunConfig(BaseModel):
     algorithm: Literal["aevb", "wake_sleep", "mcem", "full_vb"] = Field(
         description="how encoder and decoder are learned"
     )
+    preparation: Literal["own", "authors"] = Field(
+        "own", description="MNIST over 255 and a split of Frey Face of our own; or the authors': over 256, their split"
+    )
     n_latent: int = Field(gt=0, description="dimensionality of z")
     n_hidden: int = Field(gt=0, description="tanh units in the one hidden layer of encoder and decoder")
     samples_total: int = Field(gt=0, description="training samples to evaluate; not part of the run's identity")
@@ -87,9 +92,13 @@ class RunConfig(BaseModel):
     batch_size: int = Field(100, gt=0, description="M, datapoints per minibatch")
     n_mc_samples: int = Field(1, gt=0, description="L, samples of z per datapoint")
     learning_rate: float = Field(0.01, gt=0, description="Adagrad's learning rate, the paper's global stepsize")
-    warm_up_steps: int = Field(0, ge=0, description="first steps that only fill Adagrad's accumulator (authors' code)")
-    initialisation: Literal["paper_sd", "paper_variance", "fan_in"] = Field(
-        "paper_sd", description="N(0, 0.01) read as s.d. 0.01, as variance 0.01, or the authors' code"
+    warm_up_steps: int = Field(
+        0, ge=0, description="first steps that only fill Adagrad's accumulator; 101 under the authors' warm-up of 100"
+    )
+    initialisation: Literal["paper_sd", "paper_variance", "near_zero", "fan_in"] = Field(
+        "paper_sd",
+        description="N(0, 0.01) read as s.d. 0.01, as variance 0.01, as the authors' code of April 2014 (s.d. 0.01, "
+        "heads at zero), or their newest code",
     )
     targets: Literal["grey", "binarised"] = Field(
         "grey", description="Bernoulli targets: grey values as they are, or drawn anew from them for every minibatch"
@@ -107,6 +116,9 @@ class RunConfig(BaseModel):
         1.0, gt=0, description="wake-sleep: factor on the weights of a Gaussian p(x|z)'s log variance"
     )
     weight_prior: float = Field(1.0, ge=0, description="precision of the Gaussian prior on weight matrices; 0 is none")
+    prior_on: Literal["matrices", "authors"] = Field(
+        "matrices", description="what that prior is on: all weight matrices, or as in the authors' code of April 2014"
+    )
     weight_noise: Literal["shared", "local"] = Field(
         "shared", description="full VB: one draw of the weights per step, or noise per datapoint on the units' inputs"
     )
@@ -152,6 +164,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"{self.dataset} has a Gaussian likelihood: there is nothing to binarise.")
         if self.pixel_variance == "shared" and self.facts.likelihood != "gaussian":
             raise ValueError(f"{self.dataset} has a Bernoulli likelihood, which has no variance to share.")
+        if self.preparation == "authors" and self.dataset == "digits":
+            raise ValueError("digits have one preparation: the authors did not use them.")
         if self.dreams == "mean" and self.algorithm != "wake_sleep":
             raise ValueError(f"{self.algorithm} does not dream: only wake_sleep has a choice.")
         if self.log_var_factor != 1 and self.algorithm != "wake_sleep":

@@ -31,7 +31,7 @@ def train() -> dict[str, dict]:
     found = {}
     for name, settings in RUNS.items():
         config = RunConfig(**settings, samples_total=100 * N_STEPS)
-        engine = training.Engine(config, data.load(config.dataset))
+        engine = training.Engine(config, data.load(config.dataset, config.preparation))
         state, (total, _), _ = engine.run_steps(engine.initial_state, N_STEPS)
         weights = b"".join(leaf.numpy().tobytes() for leaf in tf.nest.flatten(state.params))
         found[name] = {"objective": float(total) / N_STEPS, "weights": hashlib.sha256(weights).hexdigest()[:16]}

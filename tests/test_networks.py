@@ -113,12 +113,49 @@ def test_no_two_layers_share_their_numbers():
     assert not np.allclose(encoder.mean.w, encoder.log_var.w)
 
 
-def test_weight_prior_is_on_matrices_only():
-    # Its gradient is -precision * w; biases are free (authors' code).
+def config_of(algorithm: str, **settings) -> RunConfig:
+    by_algorithm = {"mcem": {"metric": "log_px", "batch_size": 1500}}.get(algorithm, {})
+    settings = {"dataset": "digits", "n_latent": 3, "n_hidden": 50, "samples_total": 1, **by_algorithm, **settings}
+    return RunConfig(algorithm=algorithm, **settings)
+
+
+ENCODER_WEIGHTS = {"encoder.hidden.w", "encoder.mean.w", "encoder.log_var.w"}
+WITH_PRIOR = {
+    ("aevb", "matrices"): {*ENCODER_WEIGHTS, "decoder.hidden.w", "decoder.logits.w"},
+    ("aevb", "authors"): {
+        *ENCODER_WEIGHTS, "encoder.hidden.b", "encoder.mean.b", "encoder.log_var.b", "decoder.hidden.w",
+        "decoder.logits.w",
+    },
+    ("wake_sleep", "authors"): {*ENCODER_WEIGHTS, "decoder.logits.w"},
+    ("mcem", "authors"): {*ENCODER_WEIGHTS, "decoder.logits.w"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("algorithm", "prior_on"), list(WITH_PRIOR))
+def test_the_weight_prior_is_on_the_parameters_that_its_source_names(algorithm, prior_on):
+    # Its gradient is -weight_prior * w where there is a prior and 0 elsewhere. Fails if a bias gets one that has none.
     params = params_of("digits", "paper_variance")
+    config = config_of(algorithm, prior_on=prior_on, weight_prior=2.0)
     with tf.GradientTape() as tape:
         tape.watch(params)
-        log_prior = networks.log_weight_prior(params, precision=2.0)
-    gradient = tape.gradient(log_prior, params, unconnected_gradients="zero")
-    np.testing.assert_allclose(gradient.decoder.hidden.w, -2 * params.decoder.hidden.w, rtol=1e-5)
-    assert not np.any(gradient.decoder.hidden.b.numpy())
+        log_prior = networks.log_weight_prior(config, params)
+    gradient = networks.to_arrays(tape.gradient(log_prior, params, unconnected_gradients="zero"))
+    for name, w in networks.to_arrays(params).items():
+        expected = -2 * w if name in WITH_PRIOR[algorithm, prior_on] else np.zeros_like(w)
+        np.testing.assert_allclose(gradient[name], expected, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "frey_face"])
+@pytest.mark.parametrize("algorithm", ["aevb", "wake_sleep"])
+def test_the_start_near_zero_has_the_zeros_of_its_source(dataset, algorithm):
+    # The authors' code of April 2014. Fails if another layer starts at zero, or a start is ten times as wide.
+    config = config_of(algorithm, dataset=dataset, initialisation="near_zero")
+    zeros = {"encoder.log_var.w", "encoder.log_var.b", "decoder.log_var.b"}
+    if algorithm == "aevb":
+        zeros |= {"decoder.logits.b", "decoder.mean.b"}
+    for name, value in networks.to_arrays(networks.init_params(config, tf.constant(1, tf.int64))).items():
+        if name in zeros:
+            assert not value.any(), name
+        else:
+            sd_of_sd = 0.01 / (2 * value.size) ** 0.5
+            assert abs(np.sqrt(np.mean(value.astype(float) ** 2)) - 0.01) < 4.5 * sd_of_sd, name

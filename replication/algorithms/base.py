@@ -49,7 +49,7 @@ def start(params: NamedTuple) -> State:
 
 def log_prior_of_minibatch(config: RunConfig, params: NamedTuple) -> tf.Tensor:
     """(M/N) log p(theta), in nats: the prior's share in one minibatch of the MAP objective."""
-    return config.batch_size / config.n_train * log_weight_prior(params, config.weight_prior)
+    return config.batch_size / config.n_train * log_weight_prior(config, params)
 
 
 def adagrad_ascent(state: Any, gradient: Any, learning_rate: float, warm_up_steps: int = 0) -> Any:

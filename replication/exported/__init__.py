@@ -91,7 +91,7 @@ def collect(folder: Path, records_folder: Path) -> list[records.Record]:
 
 def _job(config: RunConfig, folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """What the runner needs to know of one run; its arrays are added to `arrays`, those of equal content once."""
-    engine = training.Engine(config, data.load(config.dataset))
+    engine = training.Engine(config, data.load(config.dataset, config.preparation))
     params = engine.initial_state.params
     per_step = config.samples_per_step
     points = [math.ceil(n / per_step) for n in evaluation.evaluation_points(config.metric, config.samples_total)]
@@ -162,7 +162,7 @@ def _collect(job: dict[str, Any], file: Path, records_folder: Path) -> records.R
         if not progress["rows"]:
             return None
         params = [tf.constant(content[f"evaluated_{i}"]) for i in range(job["n_params"])]
-    dataset = data.load(config.dataset)
+    dataset = data.load(config.dataset, config.preparation)
     engine = training.Engine(config, dataset)
     if _name(_steps(engine)) != job["steps"]:
         raise RecordError("another version of the engine exported it: export and train it anew.")

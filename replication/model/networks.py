@@ -72,6 +72,17 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> Params:
     return Params(pack("encoder", Encoder), pack("decoder", decoder))
 
 
+class GreyBernoulli(tfd.Bernoulli):
+    """A Bernoulli whose targets may be grey: log p(x) = x l - log(1 + exp(l)), l the logits; in nats.
+
+    The same as TFP's, x log y + (1 - x) log(1 - y), with one softplus where TFP takes two.
+    """
+
+    def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
+        logits = self.logits_parameter()
+        return event * logits - tf.math.softplus(logits)
+
+
 def encode(encoder: Encoder, x: tf.Tensor) -> tfd.Distribution:
     """q(z|x) = N(mu(x), diag sigma^2(x)) (eq. 9); x [..., D], event shape [n_latent]."""
     h = tf.tanh(encoder.hidden(x))
@@ -91,7 +102,7 @@ def likelihood(kind: type, *heads: tf.Tensor) -> tfd.Distribution:
     """The distribution of x from the outputs of a decoder of this kind: logits [..., D], or mean and log variance."""
     if kind is BernoulliDecoder:
         # With its default dtype, int32, it would round the grey values of a numpy array to 0.
-        return tfd.Independent(tfd.Bernoulli(logits=heads[0], dtype=tf.float32), 1)
+        return tfd.Independent(GreyBernoulli(logits=heads[0], dtype=tf.float32), 1)
     mean, log_var = heads
     return tfd.Independent(tfd.Normal(tf.sigmoid(mean), tf.exp(log_var / 2)), 1)
 
@@ -114,10 +125,18 @@ def sample_x(p_x_given_z: tfd.Distribution, seed_pair: tf.Tensor) -> tf.Tensor:
     return mean + p_x_given_z.stddev() * draws.normal(seed_pair, tf.shape(mean))
 
 
-def log_weight_prior(params: NamedTuple, precision: float) -> tf.Tensor:
-    """log p(theta, phi) up to a constant: N(0, 1/precision) on weight matrices, none on biases (authors' code)."""
-    matrices = [leaf for leaf in tf.nest.flatten(params) if leaf.shape.rank == 2]
-    return -precision * tf.add_n([tf.nn.l2_loss(w) for w in matrices])
+def log_weight_prior(config: RunConfig, params: NamedTuple) -> tf.Tensor:
+    """log p(theta, phi) up to a constant, in nats: N(0, 1 / weight_prior) on what `prior_on` names.
+
+    `matrices`: all weight matrices, no bias (the authors' newest code). `authors`: under AEVB the encoder's biases,
+    too; under wake-sleep and Monte Carlo EM not the matrix from z (their code of April 2014).
+    """
+    with_prior = [leaf for leaf in tf.nest.flatten(params) if leaf.shape.rank == 2]
+    if config.prior_on == "authors" and config.algorithm == "aevb":
+        with_prior += [layer.b for layer in params.encoder]
+    elif config.prior_on == "authors":
+        with_prior = [w for w in with_prior if w is not params.decoder.hidden.w]
+    return -config.weight_prior * tf.add_n([tf.nn.l2_loss(w) for w in with_prior])
 
 
 def init_params(config: RunConfig, seed: tf.Tensor) -> Params:
@@ -133,7 +152,7 @@ def init_params(config: RunConfig, seed: tf.Tensor) -> Params:
     layers = {("encoder", name): shape for name, shape in encoder.items()}
     layers |= {("decoder", name): shape for name, shape in decoder.items()}
     dense = {
-        name: _init_dense(config.initialisation, name, shape, draws.stream(seed, i, "initialisation"))
+        name: _init_dense(config, name, shape, draws.stream(seed, i, "initialisation"))
         for i, (name, shape) in enumerate(layers.items())
     }
     return Params(
@@ -142,15 +161,22 @@ def init_params(config: RunConfig, seed: tf.Tensor) -> Params:
     )
 
 
-def _init_dense(initialisation: str, name: tuple[str, str], shape: tuple[int, int], seed_pair: tf.Tensor) -> Dense:
+def _init_dense(config: RunConfig, name: tuple[str, str], shape: tuple[int, int], seed_pair: tf.Tensor) -> Dense:
     n_in, n_out = shape
     eps = draws.normal(seed_pair, [n_in + 1, n_out])
     w, b = eps[:-1], eps[-1]
-    if initialisation == "paper_sd":
+    if config.initialisation == "paper_sd":
         return Dense(0.01 * w, 0.01 * b)
-    if initialisation == "paper_variance":
+    if config.initialisation == "paper_variance":
         return Dense(0.1 * w, 0.1 * b)
-    is_decoder_output = name[0] == "decoder" and name[1] != "hidden"
     if name == ("encoder", "log_var"):
         return Dense(tf.zeros_like(w), tf.zeros_like(b))
-    return Dense(w / n_in**0.5, tf.zeros_like(b) if is_decoder_output else 0.01 * b)
+    is_decoder_output = name[0] == "decoder" and name[1] != "hidden"
+    is_drawn = _draws_output_bias(config) and name[1] != "log_var"
+    b = tf.zeros_like(b) if is_decoder_output and not is_drawn else 0.01 * b
+    return Dense(0.01 * w if config.initialisation == "near_zero" else w / n_in**0.5, b)
+
+
+def _draws_output_bias(config: RunConfig) -> bool:
+    """In April 2014 the decoder that wake-sleep and Monte Carlo EM share drew the bias of its mean; AEVB's had 0."""
+    return config.initialisation == "near_zero" and config.algorithm in ("wake_sleep", "mcem")

@@ -42,7 +42,7 @@ def train(
 def _train(
     config: RunConfig, folder: Path, report: Callable[[int, float], None], checkpoint_seconds: float
 ) -> records.Record:
-    dataset = _dataset(config.dataset)
+    dataset = _dataset(config.dataset, config.preparation)
     engine = Engine(config, dataset)
     run = checkpoints.load(config, engine.initial_state) or Run(engine.initial_state)
     saved_at, record, here = time.monotonic(), None, _here()
@@ -150,9 +150,9 @@ class Engine:
 
 
 @lru_cache(maxsize=1)
-def _dataset(name: str) -> data.Dataset:
+def _dataset(name: str, preparation: str) -> data.Dataset:
     """The runs of a process share it."""
-    return data.load(name)
+    return data.load(name, preparation)
 
 
 @lru_cache(maxsize=8)

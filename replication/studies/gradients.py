@@ -28,7 +28,7 @@ def variances(config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[in
     both with a standard error. Estimated from pairs of independent gradients: half their squared distance. The
     estimators see the same minibatches and noise, which are no draws of the training run.
     """
-    dataset = data.load(config.dataset)
+    dataset = data.load(config.dataset, config.preparation)
     engine = training.Engine(config, dataset)
     rows = []
     with bar(len(points) * len(sizes) * len(ESTIMATORS), "estimate") as progress:
