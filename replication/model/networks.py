@@ -125,7 +125,7 @@ def sample_x(p_x_given_z: tfd.Distribution, seed_pair: tf.Tensor) -> tf.Tensor:
     return mean + p_x_given_z.stddev() * draws.normal(seed_pair, tf.shape(mean))
 
 
-def log_weight_prior(config: RunConfig, params: NamedTuple) -> tf.Tensor:
+def log_weight_prior(config: RunConfig, params: Any) -> tf.Tensor:
     """log p(theta, phi) up to a constant, in nats: N(0, 1 / weight_prior) on what `prior_on` names.
 
     `matrices`: all weight matrices, no bias (the authors' newest code). `authors`: under AEVB the encoder's biases,
