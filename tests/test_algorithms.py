@@ -1,5 +1,7 @@
 """One step of each algorithm against numpy and against what the algorithm is."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,9 +9,10 @@ import tensorflow as tf
 from replication import algorithms, data
 from replication.algorithms import wake_sleep
 from replication.algorithms.base import State, adagrad_ascent
-from replication.config import RunConfig
+from replication.config import IncompatibleError, RunConfig
 from replication.model import networks
 from replication.model.networks import decode
+from replication.runs import training
 
 SEED = tf.constant(0, tf.int64)
 
@@ -151,3 +154,43 @@ def test_a_log_var_factor_slows_these_weights_and_no_others(which):
         is_clear = factor * g > 1e-2  # a hundred times the root of Adagrad's epsilon, far above rounding
         assert is_clear.mean() > 0.5, name
         np.testing.assert_allclose(moved_slowed[name][is_clear], factor * moved[name][is_clear], rtol=1e-3)
+
+
+# Another value of each setting. A run's data and where its curve is evaluated are no part of a step.
+OTHERS = {
+    "n_latent": 3, "n_hidden": 9, "n_train": 50, "estimator": "sgvb_a", "batch_size": 30, "n_mc_samples": 2,
+    "learning_rate": 0.02, "warm_up_steps": 1, "initialisation": "paper_variance", "targets": "binarised",
+    "pixel_variance": "shared", "dreams": "mean", "log_var_factor": 0.5, "decoder_log_var_factor": 0.5,
+    "weight_prior": 0.5, "prior_on": "authors", "weight_noise": "local", "seed": 1,
+}  # fmt: skip
+
+
+def first_step(config: RunConfig) -> str:
+    """The hash of the state after one step on random images."""
+    seed = tf.constant(config.seed, tf.int64)
+    x_train = tf.constant(np.random.default_rng(0).random((config.n_train, config.facts.n_pixels), np.float32))
+    algorithm = algorithms.build(config)
+    start = algorithm.init(seed)
+    x = training.minibatch(config, x_train, start.step, seed)
+    state, _ = algorithm.step(start, x, seed)
+    return hashlib.sha256(b"".join(leaf.numpy().tobytes() for leaf in tf.nest.flatten(state))).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [*((name, "digits") for name in ("aevb", "wake_sleep", "mcem", "full_vb")), ("wake_sleep", "frey_face")],
+)
+def test_every_setting_changes_the_first_step_or_is_refused(name, dataset):
+    # Fails if a setting that an algorithm or a likelihood does not use makes a run of another name.
+    others = {"dataset", "preparation", "algorithm", "samples_total", "metric"}
+    assert OTHERS.keys() == RunConfig.model_fields.keys() - others
+    needs = {"batch_size": 60, "metric": "log_px"} if name == "mcem" else {"batch_size": 20}
+    config = RunConfig(dataset=dataset, algorithm=name, n_latent=2, n_hidden=8, n_train=60, samples_total=100, **needs)
+    standard = first_step(config)
+    for setting, value in OTHERS.items():
+        changes = {setting: value} | ({"batch_size": value} if (name, setting) == ("mcem", "n_train") else {})
+        try:
+            other = config.replace(**changes)
+        except IncompatibleError:
+            continue
+        assert first_step(other) != standard, setting
