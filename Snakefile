@@ -7,10 +7,11 @@ from functools import cache
 
 from replication import data, paths
 from replication.batch import cluster, notebooks, plan
-from replication.paper.experiments import all_runs, runs_of_notebook, settings
+from replication.paper.experiments import all_runs, runs_of_notebook
+from replication.paper.plans import make_plan
 from replication.runs import records
 
-CHOSEN = settings(
+CHOSEN = make_plan(
     config.get("profile", "quick"), datasets=config.get("datasets"), reading=config.get("reading", "closest")
 )
 RUNS = paths.runs(CHOSEN.profile).relative_to(paths.ROOT)

@@ -16,7 +16,8 @@ from sphinx.util.docutils import SphinxDirective
 
 import replication
 from replication import benchmark, paths
-from replication.paper import experiments, summary
+from replication.paper import summary
+from replication.paper.plans import make_plan
 
 project = "Auto-Encoding Variational Bayes, replicated"
 author = "the maintainers of the AEVB replication"
@@ -62,7 +63,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 def verdict_tables() -> str:
     """What `make verdict` computes, from the records."""
-    return summary.as_markdown(summary.load(experiments.settings("paper")))
+    return summary.as_markdown(summary.load(make_plan("paper")))
 
 
 def commands() -> str:

@@ -131,10 +131,11 @@ def benchmark(
 
 def _todo(profile: str, only: str | None, datasets: str | None, reading: str, seed: int) -> "list[RunConfig]":
     """The runs of a profile that are not complete, or those of them that are named."""
-    from replication.paper.experiments import all_runs, settings
+    from replication.paper.experiments import all_runs
+    from replication.paper.plans import make_plan
     from replication.runs import records
 
-    known = {config.run_id: config for config in all_runs(settings(profile, seed, datasets, reading))}
+    known = {config.run_id: config for config in all_runs(make_plan(profile, seed, datasets, reading))}
     wanted = only.split(",") if only else list(known)
     if unknown := [run_id for run_id in wanted if run_id not in known]:
         names = "\n".join(f"  {run_id}" for run_id in known)

@@ -20,7 +20,7 @@ from replication.errors import ReplicationError
 from replication.model import estimators, latent, networks
 from replication.model.networks import Params
 from replication.paper import experiments, names
-from replication.paper.experiments import Settings
+from replication.paper.plans import Plan
 from replication.plots import palette, pictures
 from replication.runs import records
 
@@ -81,16 +81,16 @@ class Model:
         return (255 * plt.colormaps[pictures.INK[self.dataset]](grey)[..., :3]).astype(np.uint8)
 
 
-def recorded_models(settings: Settings) -> dict[str, Model]:
+def recorded_models(plan: Plan) -> dict[str, Model]:
     """A model for each recorded run that a notebook decodes, by a name to choose it; test images where they are here.
 
     Raises RecordError for damaged weights.
     """
-    folder = paths.runs(settings.profile)
-    local = {name: data.load_local(name) for name in settings.datasets}
+    folder = paths.runs(plan.profile)
+    local = {name: data.load_local(name) for name in plan.datasets}
     test_images = {name: dataset.x_test for name, dataset in local.items() if dataset is not None}
     found = {}
-    for run in experiments.decoded(settings):
+    for run in experiments.decoded(plan):
         if not (folder / run.run_id / records.WEIGHTS).exists():
             continue
         record = records.load(run, folder)

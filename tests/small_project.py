@@ -8,7 +8,7 @@ def replace_runs(tree: Path, runs: str) -> None:
     experiments = tree / "replication/paper/experiments.py"
     experiments.write_text(
         experiments.read_text()
-        + f"\n\ndef figure2(settings):\n    return {runs}\n"
+        + f"\n\ndef figure2(plan):\n    return {runs}\n"
         + '\nEXPERIMENTS_OF_NOTEBOOK = {"2_lower_bound": (figure2,)}\n'
     )
     for notebook in (tree / "notebooks").glob("*.ipynb"):

@@ -14,7 +14,8 @@ from replication import data, paths
 from replication.batch import local, notebooks
 from replication.config import RunConfig
 from replication.errors import DataError
-from replication.paper.experiments import all_runs, estimators, figure3, full_vb, settings
+from replication.paper.experiments import all_runs, estimators, figure3, full_vb
+from replication.paper.plans import make_plan
 from replication.runs import parallel, records, training
 
 
@@ -70,7 +71,7 @@ def _record(config: RunConfig, folder: Path, samples: int) -> None:
 @pytest.fixture
 def finished_batch(project) -> Path:
     """A copy of the project in which every run of the profile smoke has a record, and every notebook was executed."""
-    for config in all_runs(settings("smoke")):
+    for config in all_runs(make_plan("smoke")):
         _record(config, project / "out/smoke/runs", config.samples_total)
     for notebook in (project / "notebooks").glob("[0-9]_*.ipynb"):
         shutil.copy(notebook, project / "out/smoke")
@@ -88,8 +89,8 @@ def _outputs_to_make(tree: Path) -> set[str]:
 
 def _jobs_to_do(tree: Path) -> list[str]:
     """What a batch on this machine would do."""
-    script = "from replication.batch import local; from replication.paper.experiments import settings; "
-    script += "print(*(job.name for job in local.jobs(settings('smoke'))))"
+    script = "from replication.batch import local; from replication.paper.plans import make_plan; "
+    script += "print(*(job.name for job in local.jobs(make_plan('smoke'))))"
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     run = subprocess.run([sys.executable, "-c", script], cwd=tree, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -101,7 +102,7 @@ def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
     # or deleted before it is extended, or if a complete record is trained again because its file is new.
     runs = finished_batch / "out/smoke/runs"
     assert _outputs_to_make(finished_batch) == set() and _jobs_to_do(finished_batch) == []
-    deleted, short = full_vb(settings("smoke"))[-1], estimators(settings("smoke"))[1]  # of two jobs
+    deleted, short = full_vb(make_plan("smoke"))[-1], estimators(make_plan("smoke"))[1]  # of two jobs
     shutil.rmtree(runs / deleted.run_id)
     shutil.rmtree(runs / short.run_id)
     _record(short, runs, 1000)
@@ -112,7 +113,7 @@ def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
 
 def test_runs_that_share_a_job_are_made_by_one(finished_batch):
     # Fails if each of them gets a job of its own, or if a notebook does not wait for the job of its run.
-    first, *_, last = figure3(settings("smoke"))
+    first, *_, last = figure3(make_plan("smoke"))
     for run in (first, last):
         shutil.rmtree(finished_batch / "out/smoke/runs" / run.run_id)
     assert _outputs_to_make(finished_batch) == {

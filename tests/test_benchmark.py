@@ -174,7 +174,8 @@ def test_unknown_part_is_an_error_that_names_the_parts():
 def test_the_stepsize_and_sizes_are_those_of_the_figure():
     # Fails if the benchmark runs something else than figure 2's run of AEVB on MNIST with 20 latent variables.
     from replication.paper import experiments
+    from replication.paper.plans import make_plan
 
-    runs = experiments.figure2(experiments.settings("paper"))
+    runs = experiments.figure2(make_plan("paper"))
     run = next(run for run in runs if (run.dataset, run.algorithm, run.n_latent) == ("mnist", "aevb", 20))
     assert {name: getattr(run, name) for name in benchmark.SETTINGS} == benchmark.SETTINGS

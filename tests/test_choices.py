@@ -5,9 +5,10 @@ import pytest
 
 from replication.config import RunConfig
 from replication.paper import choices, experiments, readings, reference
+from replication.paper.plans import make_plan
 from replication.runs import records
 
-PAPER = experiments.settings("paper")
+PAPER = make_plan("paper")
 
 
 def beside_the_paper(nats: float, samples=(1e6, 3e6, 1e7), nats_late: float | None = None, **changes) -> records.Record:

@@ -15,10 +15,11 @@ import slurm
 from replication import paths
 from replication.batch import cluster
 from replication.config import RunConfig
-from replication.paper.experiments import all_runs, settings
+from replication.paper.experiments import all_runs
+from replication.paper.plans import make_plan
 from replication.runs import records
 
-ALL_RUNS = all_runs(settings("smoke"))
+ALL_RUNS = all_runs(make_plan("smoke"))
 RUNS = "out/smoke/runs"
 
 
@@ -34,7 +35,7 @@ def test_the_slowest_recorded_run_took_a_quarter_of_what_is_assumed_of_a_slow_co
 @pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])
 def test_every_run_has_one_job_and_only_short_runs_share_one(profile):
     # Fails if a run is left out or trained twice, if a job of hours gets a second run, or if no job is shared.
-    runs = all_runs(settings(profile))
+    runs = all_runs(make_plan(profile))
     shares = cluster.shares(runs)
     assert [run for share in shares for run in share] == runs
     assert any(len(share) > 1 for share in shares)

@@ -12,9 +12,10 @@ import short_runs
 
 from replication import paths
 from replication.paper import experiments
+from replication.paper.plans import make_plan
 from replication.runs import records, training
 
-SETTINGS = experiments.settings("paper")
+SETTINGS = make_plan("paper")
 PANELS = {
     ("mnist", "aevb", 10),
     ("mnist", "wake_sleep", 20),

@@ -1,6 +1,8 @@
-"""The paper's experiments as lists of runs, and what a notebook may be told."""
+"""The paper's experiments as lists of runs, and what may be asked for."""
 
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -18,13 +20,13 @@ from replication.paper.experiments import (
     manifolds,
     minibatches,
     runs_of_notebook,
-    settings,
 )
+from replication.paper.plans import make_plan
 from replication.plots import figures
 
 
 def test_figure_2_has_the_papers_18_runs():
-    runs = figure2(settings("paper"))
+    runs = figure2(make_plan("paper"))
     assert len({run.run_id for run in runs}) == 18
     panels = {(run.dataset, run.n_latent) for run in runs}
     assert panels == {("mnist", n) for n in (3, 5, 10, 20, 200)} | {("frey_face", n) for n in (2, 5, 10, 20)}
@@ -36,13 +38,13 @@ def test_figure_2_has_the_papers_18_runs():
 def test_figure_3_goes_as_far_as_the_papers_curves_or_its_axis():
     # Fails if a panel is judged before the paper's curves end: those of N = 1000 end at 6e7, as the axis does.
     edges = reference.load(3).groupby("n_train")["samples_evaluated"].max()
-    for run in figure3(settings("paper")):
+    for run in figure3(make_plan("paper")):
         assert run.samples_total >= min(edges[run.n_train], 1e6 * figures.X_LIMITS_3[1])
 
 
 def test_profiles_share_runs_and_differ_in_length():
     # So that a paper-scale run continues a quick one.
-    quick, paper = figure2(settings("quick")), figure2(settings("paper"))
+    quick, paper = figure2(make_plan("quick")), figure2(make_plan("paper"))
     assert [run.run_id for run in quick] == [run.run_id for run in paper]
     assert {run.samples_total for run in quick} == {500_000, 1_000_000}
 
@@ -50,7 +52,7 @@ def test_profiles_share_runs_and_differ_in_length():
 @pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])
 def test_a_run_that_two_experiments_share_is_trained_once_to_the_longer_end(profile):
     # Twice in the batch, two processes would write one checkpoint.
-    chosen = settings(profile)
+    chosen = make_plan(profile)
     runs = {run.run_id: run.samples_total for run in all_runs(chosen)}
     assert len(runs) == len(all_runs(chosen))
     for run in estimators(chosen) + minibatches(chosen) + figure2(chosen):
@@ -58,14 +60,18 @@ def test_a_run_that_two_experiments_share_is_trained_once_to_the_longer_end(prof
 
 
 def test_overrides_reach_every_run_and_the_figures_name():
-    chosen = settings("quick", seed=3, overrides={"initialisation": "fan_in"})
+    chosen = make_plan("quick", seed=3, overrides={"initialisation": "fan_in"})
     assert all(run.initialisation == "fan_in" and run.seed == 3 for run in figure2(chosen))
     assert chosen.figure_suffix == "-seed=3-initialisation=fan_in"
 
 
 def test_a_figure_of_some_datasets_does_not_replace_the_standard_one():
-    assert settings("paper", datasets="mnist").figure_suffix == "-datasets=mnist"
-    standard = [settings("paper"), settings("paper", datasets="mnist, frey_face"), settings("smoke", datasets="digits")]
+    assert make_plan("paper", datasets="mnist").figure_suffix == "-datasets=mnist"
+    standard = [
+        make_plan("paper"),
+        make_plan("paper", datasets="mnist, frey_face"),
+        make_plan("smoke", datasets="digits"),
+    ]
     assert [chosen.figure_suffix for chosen in standard] == ["", "", ""]
 
 
@@ -80,25 +86,25 @@ def test_a_figure_of_some_datasets_does_not_replace_the_standard_one():
 )
 def test_wrong_settings_list_the_right_ones(arguments, message):
     with pytest.raises(ConfigError, match=message):
-        settings(**arguments)
+        make_plan(**arguments)
 
 
 def test_an_override_leaves_out_the_dataset_that_does_not_admit_it(capsys):
     # Fails if one dataset's refusal stops the whole notebook, or if its runs vanish without a word.
     experiments._say_once.cache_clear()
-    chosen = settings("quick", overrides={"targets": "binarised"})
+    chosen = make_plan("quick", overrides={"targets": "binarised"})
     runs = figure2(chosen)
     assert {run.dataset for run in runs} == {"mnist"} and {run.targets for run in runs} == {"binarised"}
-    assert len(runs) == len([run for run in figure2(settings("quick")) if run.dataset == "mnist"])
+    assert len(runs) == len([run for run in figure2(make_plan("quick")) if run.dataset == "mnist"])
     all_runs(chosen)
     said = "Some runs are left out: frey_face has a Gaussian likelihood: there is nothing to binarise.\n"
     assert capsys.readouterr().out == said
-    assert manifolds(settings("quick", datasets="frey_face", overrides={"targets": "binarised"})) == []
+    assert manifolds(make_plan("quick", datasets="frey_face", overrides={"targets": "binarised"})) == []
 
 
 def test_an_override_leaves_out_the_algorithm_that_does_not_admit_it(capsys):
     experiments._say_once.cache_clear()
-    chosen = settings("quick", overrides={"log_var_factor": 0.1})
+    chosen = make_plan("quick", overrides={"log_var_factor": 0.1})
     assert {run.algorithm for run in figure2(chosen) + figure3(chosen) + bounds(chosen)} == {"wake_sleep"}
     assert capsys.readouterr().out.count("aevb does not use log_var_factor, only wake_sleep") == 1
     assert decoded(chosen) == []
@@ -107,9 +113,9 @@ def test_an_override_leaves_out_the_algorithm_that_does_not_admit_it(capsys):
 def test_an_override_of_what_an_experiment_varies_is_refused():
     # Fails if it is ignored: the figure would be named after a change that did not happen.
     with pytest.raises(ConfigError, match="varies n_mc_samples itself"):
-        estimators(settings("quick", overrides={"n_mc_samples": 4}))
+        estimators(make_plan("quick", overrides={"n_mc_samples": 4}))
     with pytest.raises(ConfigError, match="varies batch_size itself"):
-        minibatches(settings("quick", overrides={"batch_size": 50}))
+        minibatches(make_plan("quick", overrides={"batch_size": 50}))
 
 
 @pytest.mark.parametrize(
@@ -119,24 +125,30 @@ def test_an_override_of_what_an_experiment_varies_is_refused():
 def test_wrong_override_is_refused_when_the_runs_are_made(overrides, message):
     # Such a mistake must stop the notebook even where another run is left out.
     with pytest.raises(ConfigError, match=message):
-        figure2(settings("quick", overrides={"targets": "binarised", **overrides}))
+        figure2(make_plan("quick", overrides={"targets": "binarised", **overrides}))
 
 
 @pytest.mark.parametrize("notebook", sorted(paths.NOTEBOOKS.glob("[0-9]_*.ipynb")), ids=lambda path: path.stem)
 def test_the_batch_trains_what_a_notebook_asks_for(notebook):
     # Otherwise the notebook trains it by itself, run after run, inside one job of the batch.
     cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
-    asked = set(re.findall(r"\bexperiments\.(\w+)\(settings\)", "\n".join(cells)))
-    chosen = settings("quick")
+    asked = set(re.findall(r"\bexperiments\.(\w+)\(plan\)", "\n".join(cells)))
+    chosen = make_plan("quick")
     known = {run.run_id: run.samples_total for run in runs_of_notebook(notebook.stem, chosen)}
     for run in (run for name in asked for run in getattr(experiments, name)(chosen)):
         assert known[run.run_id] >= run.samples_total
 
 
 def test_figure_3_has_the_papers_six_runs():
-    runs = figure3(settings("paper"))
+    runs = figure3(make_plan("paper"))
     assert {(run.n_train, run.algorithm) for run in runs} == {
         (n, algorithm) for n in (1000, 50_000) for algorithm in ("aevb", "wake_sleep", "mcem")
     }
     assert {(run.dataset, run.n_latent, run.n_hidden, run.metric) for run in runs} == {("mnist", 3, 100, "log_px")}
     assert {run.batch_size for run in runs if run.algorithm == "mcem"} == {1000, 50_000}
+
+
+def test_the_command_line_imports_no_ipython():
+    # Fails if what a notebook may be told moves back to the modules that list the runs.
+    command = "import sys; from replication.paper import experiments; sys.exit('IPython' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], cwd=paths.ROOT).returncode == 0

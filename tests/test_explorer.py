@@ -16,6 +16,7 @@ from replication.config import RunConfig
 from replication.explorer import Explorer, ExplorerError, Model
 from replication.model import latent, networks
 from replication.paper import experiments
+from replication.paper.plans import make_plan
 from replication.plots import palette
 
 
@@ -131,7 +132,7 @@ def test_an_address_that_leads_nowhere_is_answered_in_words(app, query, answer):
 
 def test_every_test_image_lands_within_reach():
     # Otherwise the sliders show another point than the text.
-    for name, one in explorer.recorded_models(experiments.settings("paper")).items():
+    for name, one in explorer.recorded_models(make_plan("paper")).items():
         if one.x_test is not None:
             assert np.abs(latent.encoder_mean(one.params, one.x_test)).max() < explorer.LIMIT, name
 
@@ -166,7 +167,7 @@ in_a_browser = pytest.mark.skipif(not browser.CHROMIUM, reason="no Chromium is i
 def test_in_a_browser_the_picture_follows_and_addresses_lead_to_their_views(url):
     # Fails if the page shows an error, if a widget's script is missing, if the kernel does not answer or does not see
     # the address, or if the link is of an earlier point.
-    name = next(iter(explorer.recorded_models(experiments.settings("paper"))))
+    name = next(iter(explorer.recorded_models(make_plan("paper"))))
     with browser.opened(f"{url}?model={name}&axes=1,2&z=-0.50,1.20") as page:
         errors = []
         page.on("pageerror", lambda error: errors.append(error))
@@ -207,5 +208,5 @@ def test_the_film_moves_and_is_small():
 
 def test_recorded_models_come_with_the_clone():
     # Fails if a run that the explorer offers has no weights in data/runs.
-    settings = experiments.settings("paper")
-    assert len(explorer.recorded_models(settings)) == len(experiments.decoded(settings))
+    plan = make_plan("paper")
+    assert len(explorer.recorded_models(plan)) == len(experiments.decoded(plan))

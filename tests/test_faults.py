@@ -29,10 +29,10 @@ RUNS = [
 ]
 PARAMETERS = 'profile, seed, datasets, reading, overrides = "paper", 0, None, "closest", {}'
 TRAINING = """
-from replication.paper import experiments
+from replication.paper import experiments, notebook
 from replication.runs.load_or_train import load_or_train
-settings = experiments.settings_of_notebook(profile, seed, datasets, reading, overrides)
-load_or_train(experiments.figure2(settings), settings.profile)
+plan = notebook.make_plan(profile, seed, datasets, reading, overrides)
+load_or_train(experiments.figure2(plan), plan.profile)
 """
 PYTHON = [sys.executable, "-m"]
 COMMAND = [*PYTHON, "replication", "reproduce", "--profile", "smoke", "--jobs", "1"]

@@ -8,7 +8,7 @@ import pytest
 matplotlib.use("agg")
 
 from replication.paper import reference
-from replication.paper.experiments import N_LATENT_FIGURE_2
+from replication.paper.profiles import N_LATENT_FIGURE_2
 from replication.plots import figures, palette
 
 

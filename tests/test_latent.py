@@ -10,6 +10,7 @@ from replication import paths
 from replication.config import RunConfig
 from replication.model import latent, networks
 from replication.paper import experiments
+from replication.paper.plans import make_plan
 from replication.runs import records
 
 
@@ -70,7 +71,7 @@ def test_the_mnist_manifold_shows_nearly_all_digits(load_or_skip):
     # Fails if the recorded 2-D model is untrained or collapsed, or if its weights are another's.
     mnist = load_or_skip("mnist")
     classifier = LogisticRegression(max_iter=200, tol=0.01).fit(mnist.x_train[:2000], mnist.labels_train[:2000])
-    run = experiments.manifolds(experiments.settings("paper", datasets="mnist"))[0]
+    run = experiments.manifolds(make_plan("paper", datasets="mnist"))[0]
     found = classifier.predict(latent.manifold(recorded(run), experiments.MANIFOLD_SIDES["mnist"]))
     assert len(set(found)) >= 9
 
@@ -78,7 +79,7 @@ def test_the_mnist_manifold_shows_nearly_all_digits(load_or_skip):
 def test_the_frey_face_manifold_is_smooth(load_or_skip):
     # Neighbours on the 10 x 10 grid are more alike than faces at random, and the grid is no constant.
     faces = load_or_skip("frey_face").x_test
-    run = experiments.manifolds(experiments.settings("paper", datasets="frey_face"))[0]
+    run = experiments.manifolds(make_plan("paper", datasets="frey_face"))[0]
     grid = latent.manifold(recorded(run), 10).reshape(10, 10, -1)
     between_neighbours = np.abs(np.diff(grid, axis=1)).mean()
     between_faces = np.abs(faces[:200] - faces[200:]).mean()

@@ -20,7 +20,7 @@ from replication.errors import ReplicationError
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
 PARAMETERS = 'profile = "paper"\nseed = 0\ndatasets = None\nreading = "closest"\noverrides = {}'
-SETTINGS = "settings = experiments.settings_of_notebook(profile, seed, datasets, reading, overrides)"
+PLAN = "plan = notebook.make_plan(profile, seed, datasets, reading, overrides)"
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -34,7 +34,7 @@ def test_a_notebook_opens_with_question_answer_and_figure(notebook):
     assert question.cell_type == "markdown" and question.source.startswith("# ")
     assert "**Question.**" in question.source and "?" in question.source
     assert parameters.source == PARAMETERS and parameters.metadata["tags"] == ["parameters"]
-    assert SETTINGS in answer.source.split("\n")
+    assert PLAN in answer.source.split("\n")
     said = "".join(output.get("text", "") for output in answer.outputs)
     assert re.search(r"\d", said) and said.strip().endswith("."), "sentences with numbers"
     assert any({"image/png", WIDGET} & set(output.get("data", {})) for output in figure.outputs)
@@ -49,7 +49,7 @@ def test_cells_are_short_and_introduced(notebook):
 
 def test_parameters_are_tagged_and_published_at_paper_scale(notebook):
     assert [cell.source for cell in _parameters(notebook)] == [PARAMETERS]
-    assert sum(SETTINGS in cell.source.split("\n") for cell in notebook.cells) == 1
+    assert sum(PLAN in cell.source.split("\n") for cell in notebook.cells) == 1
 
 
 def _parameters(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -138,11 +138,11 @@ def test_a_notebook_that_kills_its_kernel_each_time_is_an_error(write, tmp_path)
         notebooks.execute("deadly", tmp_path / "1.ipynb", {})
 
 
-def test_the_settings_cell_may_be_run_again_after_the_rest(write, tmp_path):
+def test_the_cell_of_the_plan_may_be_run_again_after_the_rest(write, tmp_path):
     # A reader runs a cell twice. By then the notebook has variables of its own, which are no parameters.
-    again = f"from replication.paper import experiments\n{SETTINGS}"
+    again = f"from replication.paper import notebook\n{PLAN}"
     later = 'dataset, name, asked, n_latent = "mnist", "verdict", [1, 2], 20'
-    write("short", again, later, again, "print(settings.profile, settings.overrides)")
+    write("short", again, later, again, "print(plan.profile, plan.overrides)")
     parameters = {"profile": "smoke", "overrides": {"initialisation": "fan_in"}}
     notebooks.execute("short", tmp_path / "out.ipynb", parameters)
     assert "smoke {'initialisation': 'fan_in'}" in (tmp_path / "out.ipynb").read_text()

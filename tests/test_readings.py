@@ -6,11 +6,12 @@ from replication import paths
 from replication.config import ConfigError
 from replication.paper import experiments, readings
 from replication.paper.experiments import figure2, figure3
+from replication.paper.plans import make_plan
 
 
 def test_a_reading_decides_the_runs_of_the_papers_figures():
     # Fails if a reading does not reach the runs, or reaches what the paper did not draw.
-    closest, text = (experiments.settings("paper", reading=name) for name in ("closest", "text"))
+    closest, text = (make_plan("paper", reading=name) for name in ("closest", "text"))
     assert {run.batch_size for run in figure2(closest) if run.dataset == "frey_face"} == {313}
     assert {run.batch_size for run in figure2(text)} == {100}
     assert {run.log_var_factor for run in figure2(text) + figure3(text)} == {1.0}
@@ -20,10 +21,10 @@ def test_a_reading_decides_the_runs_of_the_papers_figures():
 
 @pytest.mark.parametrize("name", list(readings.READINGS))
 def test_a_reading_covers_every_dataset_and_algorithm(name):
-    settings = experiments.settings("paper", reading=name)
-    for figure, runs in (("figure2", figure2(settings)), ("figure3", figure3(settings))):
+    plan = make_plan("paper", reading=name)
+    for figure, runs in (("figure2", figure2(plan)), ("figure3", figure3(plan))):
         for run in runs:
-            assert (figure, run.dataset, run.algorithm) in settings.reading.choices
+            assert (figure, run.dataset, run.algorithm) in plan.reading.choices
 
 
 def test_the_closest_reading_makes_one_choice_for_all_panels():
@@ -32,7 +33,7 @@ def test_the_closest_reading_makes_one_choice_for_all_panels():
 
 
 def test_an_override_goes_over_the_reading():
-    chosen = experiments.settings("quick", overrides={"learning_rate": 0.1})
+    chosen = make_plan("quick", overrides={"learning_rate": 0.1})
     assert {run.learning_rate for run in figure2(chosen) + figure3(chosen)} == {0.1}
 
 
@@ -48,8 +49,8 @@ def test_a_departure_from_the_text_is_said():
 
 def test_an_unknown_reading_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"Unknown reading 'best'.*closest \(.*text \("):
-        experiments.settings("paper", reading="best")
+        make_plan("paper", reading="best")
 
 
 def test_figures_of_another_reading_do_not_replace_the_standard_ones():
-    assert experiments.settings("paper", reading="text").figure_suffix == "-reading=text"
+    assert make_plan("paper", reading="text").figure_suffix == "-reading=text"

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from replication.errors import ReplicationError
-from replication.paper import experiments, summary, verdict
+from replication.paper import summary, verdict
+from replication.paper.plans import make_plan
 
 
 @pytest.fixture(scope="module")
@@ -49,4 +50,4 @@ def test_a_readme_without_markers_is_refused():
 def test_no_records_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(summary.paths, "runs", lambda profile: tmp_path)
     with pytest.raises(ReplicationError, match=r"no record of figure 2 on mnist, frey_face.*restore it, train"):
-        summary.load(experiments.settings("paper"))
+        summary.load(make_plan("paper"))

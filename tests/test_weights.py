@@ -10,13 +10,14 @@ from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.model import networks
 from replication.paper import experiments
+from replication.paper.plans import make_plan
 from replication.runs import records, training
 
-SHIPPED = experiments.decoded(experiments.settings("paper"))
+SHIPPED = experiments.decoded(make_plan("paper"))
 # Of MNIST one: all five would take the weights of the clone beyond 25 MB.
 WAKE_SLEEP = [
     run
-    for run in experiments.figure2(experiments.settings("paper"))
+    for run in experiments.figure2(make_plan("paper"))
     if run.algorithm == "wake_sleep" and (run.dataset == "frey_face" or run.n_latent == 3)
 ]
 MAX_Z = 4  # standard errors: one of ten models exceeds them once in 1600 times

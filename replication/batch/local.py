@@ -12,7 +12,8 @@ from replication.batch import notebooks, plan
 from replication.errors import ReplicationError, UnreachableError
 from replication.files import locked
 from replication.paper import names, summary
-from replication.paper.experiments import Settings, all_runs, runs_of_notebook, settings
+from replication.paper.experiments import all_runs, runs_of_notebook
+from replication.paper.plans import Plan, make_plan
 from replication.progress import is_watched
 from replication.runs import parallel, records
 from replication.runs.parallel import Done, Failure, Job
@@ -52,7 +53,7 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
     stops the batch; what was done is kept.
     """
     start = time.monotonic()
-    chosen = settings(profile, datasets=None if profile == "smoke" else reachable_datasets(), reading=reading)
+    chosen = make_plan(profile, datasets=None if profile == "smoke" else reachable_datasets(), reading=reading)
     with locked(plan.folder(chosen)):
         todo = jobs(chosen)
         try:
@@ -74,7 +75,7 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
         print(f"{name:9} {place.relative_to(paths.ROOT)}")
 
 
-def jobs(chosen: Settings) -> list[Job]:
+def jobs(chosen: Plan) -> list[Job]:
     """What is missing, in order: for each notebook its runs and then itself.
 
     That of figure 2 is first, then those that need most runs, so that the cores end together.
@@ -97,7 +98,7 @@ def jobs(chosen: Settings) -> list[Job]:
     return list(found.values())
 
 
-def _is_current(notebook: str, chosen: Settings) -> bool:
+def _is_current(notebook: str, chosen: Plan) -> bool:
     """Whether the executed notebook is newer than all that it depends on; its runs are complete."""
     executed = plan.folder(chosen) / f"{notebook}.ipynb"
     curves = [paths.runs(chosen.profile) / run.run_id / records.CURVE for run in runs_of_notebook(notebook, chosen)]
@@ -122,7 +123,7 @@ def _as_line(job: Job, outcome: Done | Failure) -> str | None:
     return None if is_watched() else f"Trained {job.name} ({outcome.result.core_seconds:.0f} core-seconds)"
 
 
-def _stopped(chosen: Settings) -> str:
+def _stopped(chosen: Plan) -> str:
     runs = all_runs(chosen)
     complete = sum(records.is_complete(run, paths.runs(chosen.profile)) for run in runs)
     return (
@@ -139,7 +140,7 @@ def _unfinished(todo: list[Job], results: Mapping[str, Any], failures: Mapping[s
     return "\n".join(said)
 
 
-def _print_results(chosen: Settings) -> None:
+def _print_results(chosen: Plan) -> None:
     """The last value of every run on test: the bound of figure 2, log p(x) of figure 3 [nats]."""
     for figure, table in summary.final_values(chosen).items():
         on_test = table[table["split"] == "test"].drop(columns="split")

@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from replication import paths
-from replication.paper.experiments import Settings
+from replication.paper.plans import Plan
 
 NOT_IN_NOTEBOOKS = ("__main__.py", "batch/*.py", "benchmark/*.py")
 
 
-def folder(chosen: Settings) -> Path:
+def folder(chosen: Plan) -> Path:
     """Where the batch puts the executed notebooks and its logs."""
     return paths.executed(chosen.profile, chosen.reading.name)
 
 
-def parameters(chosen: Settings) -> dict[str, str]:
+def parameters(chosen: Plan) -> dict[str, str]:
     """What the batch tells each run and notebook: their options and parameters."""
     return {"profile": chosen.profile, "datasets": ",".join(chosen.datasets), "reading": chosen.reading.name}
 

@@ -13,7 +13,8 @@ import pandas as pd
 from replication import paths
 from replication.config import RunConfig
 from replication.paper import names, reference, verdict
-from replication.paper.experiments import Settings, figure2, figure3, settings
+from replication.paper.experiments import figure2, figure3
+from replication.paper.plans import Plan, make_plan
 from replication.paper.readings import AUTHORS_WAKE_SLEEP, Reading
 from replication.paper.verdict import FIT_UNTIL
 from replication.runs.records import Record, curves, existing
@@ -53,7 +54,7 @@ VARIED = ("learning_rate", *dict.fromkeys(name for of in CANDIDATES.values() for
 
 def candidates(figure: int) -> list[RunConfig]:
     """Every run that could be tried for a figure, up to FIT_UNTIL, in order of preference, with all seeds."""
-    plain = settings("paper")._replace(reading=NO_READING)
+    plain = make_plan("paper")._replace(reading=NO_READING)
     runs = {2: figure2, 3: figure3}[figure](plain)
     return [
         run.replace(**{**changes, "learning_rate": rate, "seed": seed, "samples_total": FIT_UNTIL[figure]})
@@ -196,7 +197,7 @@ def chosen_learning_rates(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFram
     return wide.assign(se=best["se"], chosen=is_as_good.apply(lambda row: row.index[row].max(), axis=1))
 
 
-def seeds(chosen: Settings) -> list[RunConfig]:
+def seeds(chosen: Plan) -> list[RunConfig]:
     """One panel of figure 2 for each dataset, both algorithms, with the other seeds."""
     panels = {"mnist": 20, "frey_face": 10}
     runs = [run for run in figure2(chosen) if panels.get(run.dataset) == run.n_latent]

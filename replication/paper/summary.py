@@ -10,6 +10,8 @@ from replication import paths
 from replication.config import RunConfig
 from replication.errors import ReplicationError
 from replication.paper import choices, claims, experiments, names, reference, verdict
+from replication.paper.plans import Plan, make_plan
+from replication.paper.profiles import SIZES
 from replication.paper.readings import READINGS, Reading
 from replication.runs import records
 
@@ -43,17 +45,17 @@ class Summary(NamedTuple):
 
 def load_all(profile: str = "paper") -> dict[str, Summary]:
     """The summary of every reading, by name."""
-    return {name: load(experiments.settings(profile, reading=name)) for name in READINGS}
+    return {name: load(make_plan(profile, reading=name)) for name in READINGS}
 
 
-def load(settings: experiments.Settings) -> Summary:
+def load(plan: Plan) -> Summary:
     """The summary of a profile's records, with all seeds; raises ReplicationError when a figure has none."""
-    found = recorded(settings, choices.seeds(settings))
+    found = recorded(plan, choices.seeds(plan))
     for figure, runs in found.items():
         if not runs:
-            folder = paths.runs(settings.profile)
+            folder = paths.runs(plan.profile)
             raise ReplicationError(
-                f"There is no record of figure {figure} on {', '.join(settings.datasets)} in {folder}: restore it, "
+                f"There is no record of figure {figure} on {', '.join(plan.datasets)} in {folder}: restore it, "
                 "train the runs, or choose other datasets; the verdict needs figures 2 and 3."
             )
     compared = {figure: verdict.compare_with_paper(records.curves(runs), figure) for figure, runs in found.items()}
@@ -65,30 +67,30 @@ def load(settings: experiments.Settings) -> Summary:
         claims.orderings(compared[3]),
     ]
     machines = sorted({machine for runs in found.values() for run in runs for machine in run.machines})
-    planned = {*experiments.figure2(settings), *experiments.figure3(settings)}
+    planned = {*experiments.figure2(plan), *experiments.figure3(plan)}
     n_complete = sum(
         run.config in planned and run.samples_evaluated >= run.config.samples_total
         for runs in found.values()
         for run in runs
     )
     return Summary(
-        settings.reading, compared, pd.concat(tables, ignore_index=True), machines, n_complete,
+        plan.reading, compared, pd.concat(tables, ignore_index=True), machines, n_complete,
         len(planned),
     )  # fmt: skip
 
 
-def recorded(settings: experiments.Settings, more: Sequence[RunConfig] = ()) -> dict[int, list[records.Record]]:
+def recorded(plan: Plan, more: Sequence[RunConfig] = ()) -> dict[int, list[records.Record]]:
     """The records of figures 2 (with `more` runs of it) and 3 that are there."""
-    wanted = {2: [*experiments.figure2(settings), *more], 3: experiments.figure3(settings)}
-    return {figure: records.existing(configs, settings.profile) for figure, configs in wanted.items()}
+    wanted = {2: [*experiments.figure2(plan), *more], 3: experiments.figure3(plan)}
+    return {figure: records.existing(configs, plan.profile) for figure, configs in wanted.items()}
 
 
-def final_values(settings: experiments.Settings) -> dict[int, pd.DataFrame]:
+def final_values(plan: Plan) -> dict[int, pd.DataFrame]:
     """Per figure that has records: the last value of every curve and the paper's there [nats]."""
     columns = ["tolerance", "n_seeds", "in_seed_sds"]
     return {
         figure: verdict.final_values(records.curves(runs), figure).drop(columns=columns)
-        for figure, runs in recorded(settings).items()
+        for figure, runs in recorded(plan).items()
         if runs
     }
 
@@ -216,7 +218,7 @@ def as_readme(summaries: Mapping[str, Summary]) -> str:
     first, *others = summaries.values()
     counts = first.counts
     others_too = ", ".join(f"{other.counts['within']} under `{other.reading.name}`" for other in others)
-    planned = names.scientific(max(experiments.SIZES["paper"].figure2_samples.values()))
+    planned = names.scientific(max(SIZES["paper"].figure2_samples.values()))
     edges = reference.load(2).groupby("dataset")["samples_evaluated"].max()
     drawn = ", ".join(f"{names.scientific(float(f'{x:.2g}'))} on {names.DATASETS[d]}" for d, x in edges.items())
     header = ["", *(f"`{name}`" for name in table)]
