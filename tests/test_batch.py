@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from replication import data, paths
+from replication import paths, published
 from replication.batch import local, notebooks
 from replication.config import RunConfig
 from replication.errors import DataError
@@ -21,8 +21,8 @@ from replication.runs import parallel, records, training
 
 @pytest.fixture
 def no_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "MNIST_MIRRORS", ("http://127.0.0.1:9/",))
-    monkeypatch.setattr(data, "FREY_FACE_MIRRORS", {"frey_rawface.mat": "http://127.0.0.1:9/frey_rawface.mat"})
+    monkeypatch.setattr(published, "MNIST_MIRRORS", ("http://127.0.0.1:9/",))
+    monkeypatch.setattr(published, "FREY_FACE_MIRRORS", {"frey_rawface.mat": "http://127.0.0.1:9/frey_rawface.mat"})
     monkeypatch.setattr(paths, "DATA", tmp_path)
     monkeypatch.delenv("REPLICATION_DATA_DIR", raising=False)
 
