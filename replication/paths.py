@@ -5,6 +5,8 @@ from pathlib import Path
 
 import platformdirs
 
+from replication.errors import DataError, RecordError, ReplicationError
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
@@ -13,15 +15,40 @@ FIRST_ITERATIONS = DATA / "tables" / "first_iterations.csv"
 
 
 def data_override() -> Path | None:
-    """The folder that $REPLICATION_DATA_DIR names (relative to the repository), or None."""
-    folder = os.environ.get("REPLICATION_DATA_DIR")
-    return ROOT / folder if folder else None
+    """The user's folder of data, $REPLICATION_DATA_DIR, or None; raises DataError where it names no folder."""
+    folder = _named("REPLICATION_DATA_DIR", DataError)
+    if folder and not folder.is_dir():
+        raise DataError(f"REPLICATION_DATA_DIR names {folder}, which is no folder. Correct it, or unset it.")
+    return folder
 
 
 def cache() -> Path:
-    """The folder for checkpoints: $REPLICATION_CACHE_DIR or the user's cache folder."""
-    folder = os.environ.get("REPLICATION_CACHE_DIR")
-    return Path(folder) if folder else platformdirs.user_cache_path("aevb-replication")
+    """The folder for checkpoints, which is made: $REPLICATION_CACHE_DIR or the user's cache folder.
+
+    Raises RecordError, which names the variable, where there is no such folder to write in.
+    """
+    cure = "Name a folder that you can write in REPLICATION_CACHE_DIR."
+    try:
+        folder = _named("REPLICATION_CACHE_DIR", RecordError) or platformdirs.user_cache_path("aevb-replication")
+        folder.mkdir(parents=True, exist_ok=True)
+    except RuntimeError as error:
+        raise RecordError(f"There is no folder for checkpoints, since this user has no home. {cure}") from error
+    except OSError as error:
+        raise RecordError(f"The folder for checkpoints, {folder}, cannot be made: {error.strerror}. {cure}") from error
+    if not os.access(folder, os.W_OK):
+        raise RecordError(f"The folder for checkpoints, {folder}, cannot be written. {cure}")
+    return folder
+
+
+def _named(variable: str, error: type[ReplicationError]) -> Path | None:
+    """The folder that a variable names, or None. A relative one starts at the repository, wherever a process works."""
+    text = os.environ.get(variable, "").strip()
+    if text[:1] in ("'", '"') and text.endswith(text[0]):  # from a file of variables that no shell has read
+        text = text[1:-1]
+    try:
+        return ROOT / Path(text).expanduser() if text else None
+    except RuntimeError as cause:
+        raise error(f"{variable} is {text}, but there is no such home. Write the folder out in full.") from cause
 
 
 def runs(profile: str) -> Path:

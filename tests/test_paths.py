@@ -1,0 +1,93 @@
+"""The folders that a user names are the same for every process; what cannot be one is said in a sentence."""
+
+import os
+import pwd
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from replication import paths
+from replication.errors import DataError, RecordError
+
+BOTH = {"REPLICATION_DATA_DIR": paths.data_override, "REPLICATION_CACHE_DIR": paths.cache}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A repository with a space and an umlaut in its name, and a home beside it; the process works elsewhere."""
+    root = tmp_path / "my thesis ü"
+    for folder in (root / "my data", tmp_path / "home" / "data"):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(paths, "ROOT", root)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+@pytest.mark.parametrize("variable", BOTH)
+@pytest.mark.parametrize(
+    ("value", "folder"),
+    [
+        ("my data", "my thesis ü/my data"),
+        ("'my data'", "my thesis ü/my data"),
+        (' "my data" ', "my thesis ü/my data"),
+        ("~/data", "home/data"),
+        ("../home/data", "my thesis ü/../home/data"),
+    ],
+)
+def test_a_folder_that_is_named_is_the_same_wherever_a_process_works(root, monkeypatch, variable, value, folder):
+    # Fails if jobs, which work in the repository, and notebooks, which work in a folder of it, have two of them.
+    monkeypatch.setenv(variable, value)
+    assert BOTH[variable]() == root.parent / folder
+
+
+def test_variables_that_are_empty_are_not_set(root, monkeypatch):
+    for variable in BOTH:
+        monkeypatch.setenv(variable, " ")
+    assert paths.data_override() is None
+    assert paths.cache().is_relative_to(root.parent / "home")
+
+
+@pytest.mark.parametrize("variable", BOTH)
+@pytest.mark.parametrize("value", ["~nobody-of-this-name/x", "a file", "a file/below"])
+def test_what_is_no_folder_is_said_with_the_variable(root, monkeypatch, variable, value):
+    (root / "a file").touch()
+    monkeypatch.setenv(variable, value)
+    with pytest.raises((DataError, RecordError)) as error:
+        BOTH[variable]()
+    assert variable in str(error.value) and value in str(error.value)
+
+
+def test_a_folder_of_data_that_is_not_there_is_not_passed_over(root, monkeypatch):
+    # A download would hide a slip of the pen.
+    monkeypatch.setenv("REPLICATION_DATA_DIR", "my dta")
+    with pytest.raises(DataError, match=r"REPLICATION_DATA_DIR names .*/my thesis ü/my dta, which is no folder"):
+        paths.data_override()
+
+
+@pytest.mark.parametrize("home", [None, "/dev/null"])
+def test_a_user_without_a_home_is_told_of_the_variable(root, monkeypatch, home):
+    # As in a container: no HOME and no entry in passwd, or a home that is not the user's to write.
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("REPLICATION_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if home:
+        monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(RecordError, match="Name a folder that you can write in REPLICATION_CACHE_DIR"):
+        paths.cache()
+
+
+def test_a_cache_that_cannot_be_written_is_said_with_the_variable():
+    # In a process without root's right to write everywhere, and in a folder that every user can reach.
+    script = "import os; from replication import paths; os.getuid() or os.setuid(65534); paths.cache()"
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        environment = {**os.environ, "REPLICATION_CACHE_DIR": folder}
+        run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert f"{folder}, cannot be written. Name a folder that you can write in REPLICATION_CACHE_DIR" in run.stderr
