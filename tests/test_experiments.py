@@ -12,7 +12,6 @@ from replication.config import ConfigError
 from replication.paper import experiments, reference
 from replication.paper.experiments import (
     all_runs,
-    bounds,
     decoded,
     estimators,
     figure2,
@@ -82,11 +81,42 @@ def test_a_figure_of_some_datasets_does_not_replace_the_standard_one():
         ({"profile": "quick", "datasets": "mnist,cifar"}, "Unknown dataset 'cifar'.*mnist, frey_face, digits"),
         ({"profile": "quick", "datasets": []}, "Unknown dataset"),
         ({"profile": "smoke", "datasets": "mnist"}, "does not run on mnist"),
+        ({"profile": ["quick"]}, r"Unknown profile \['quick'\]"),
+        ({"profile": 5}, "Unknown profile 5"),
+        ({"profile": "quick", "reading": ["text"]}, r"Unknown reading \['text'\].*closest"),
+        ({"profile": "quick", "reading": {"text": 1}}, "Unknown reading"),
+        ({"profile": "quick", "datasets": 5}, "datasets = 5 is no list of names.*-p datasets mnist,digits"),
+        ({"profile": "quick", "datasets": [["mnist"]]}, "is no list of names"),
+        ({"profile": "quick", "datasets": {"mnist": 1}}, "is no list of names"),
+        ({"profile": "quick", "datasets": ""}, "Unknown dataset ''"),
+        ({"profile": "quick", "seed": 2.5}, "seed: .*fractional part"),
+        ({"profile": "quick", "seed": "two"}, "seed: 'two' is not a number"),
+        ({"profile": "quick", "seed": None}, "seed: .*None"),
+        ({"profile": "quick", "seed": [1]}, "seed: "),
+        ({"profile": "quick", "seed": -1}, "seed: .*greater than or equal to 0"),
+        ({"profile": "quick", "overrides": "initialisation: fan_in"}, "do not map.*-y 'overrides: {init"),
+        ({"profile": "quick", "overrides": ["n_latent", 3]}, "do not map.*-y 'overrides: {init"),
+        ({"profile": "quick", "overrides": {5: 3}}, "do not map.*-y 'overrides: {init"),
+        ({"profile": "quick", "overrides": {"n_latnet": 3}}, "(?s)n_latnet: unknown setting.*-y 'overrides: {init"),
+        ({"profile": "quick", "overrides": {"n_latent": [3, 5]}}, "(?s)n_latent: .*-y 'overrides: {init"),
+        ({"profile": "quick", "overrides": {"n_latent": None}}, "(?s)n_latent: .*-y 'overrides: {init"),
+        ({"profile": "quick", "overrides": {"initialisation": {"a": 1}}}, "(?s)initialisation: .*-y 'overrides"),
+        ({"profile": "quick", "overrides": {"dataset": "digits"}}, "dataset is no override.*parameter datasets"),
+        ({"profile": "quick", "overrides": {"seed": 1}}, "seed is no override.*parameter of its own"),
+        ({"profile": "quick", "overrides": {"metric": "log_px"}}, "metric is no override"),
     ],
 )
-def test_wrong_settings_list_the_right_ones(arguments, message):
+def test_what_cannot_be_asked_for_is_refused_in_words(arguments, message):
+    # Fails if a value of the wrong type ends in a TypeError, or where it is used, after the training.
     with pytest.raises(ConfigError, match=message):
         make_plan(**arguments)
+
+
+def test_a_whole_number_that_yaml_reads_as_a_fraction_is_that_number():
+    # `-p seed 2.0`. Fails if it stays a float: the notebook would train, and stop where numpy seeds a generator.
+    seed = make_plan("quick", seed=2.0).seed
+    assert seed == 2 and isinstance(seed, int)
+    assert {run.n_latent for run in figure2(make_plan("quick", overrides={"n_latent": 7.0}))} == {7}
 
 
 def test_an_override_leaves_out_the_dataset_that_does_not_admit_it(capsys):
@@ -105,9 +135,44 @@ def test_an_override_leaves_out_the_dataset_that_does_not_admit_it(capsys):
 def test_an_override_leaves_out_the_algorithm_that_does_not_admit_it(capsys):
     experiments._say_once.cache_clear()
     chosen = make_plan("quick", overrides={"log_var_factor": 0.1})
-    assert {run.algorithm for run in figure2(chosen) + figure3(chosen) + bounds(chosen)} == {"wake_sleep"}
+    assert {run.algorithm for run in figure2(chosen) + figure3(chosen)} == {"wake_sleep"}
     assert capsys.readouterr().out.count("aevb does not use log_var_factor, only wake_sleep") == 1
     assert decoded(chosen) == []
+
+
+EXPERIMENTS = dict.fromkeys(one for several in experiments.EXPERIMENTS_OF_NOTEBOOK.values() for one in several)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("overrides", [{}, {"n_latent": 3}, {"n_train": 500}, {"algorithm": "aevb"}, {"n_latent": 200}])
+def test_an_experiment_has_each_run_once(experiment, overrides):
+    # Fails if a dataset named twice, or an override of what an experiment runs through, doubles its runs: two copies of
+    # one run would count as two seeds. Under `text` copies differ where a size has a learning rate of its own.
+    runs = experiment(make_plan("quick", datasets="mnist,mnist,digits", reading="text", overrides=overrides))
+    which = [(run.dataset, run.algorithm, run.n_latent, run.n_train, run.batch_size, run.n_mc_samples, run.estimator)
+             for run in runs]  # fmt: skip
+    assert (runs or experiment is manifolds) and len(which) == len(set(which))
+
+
+def test_a_number_of_training_datapoints_is_that_of_monte_carlo_em_too():
+    # Fails if its batch stays the figure's N: such a run is refused, and the figure loses one of three algorithms.
+    runs = figure3(make_plan("quick", datasets="digits", overrides={"n_train": 500}))
+    assert [(run.algorithm, run.n_train, run.batch_size) for run in runs] == [
+        ("aevb", 500, 100), ("wake_sleep", 500, 100), ("mcem", 500, 500)
+    ]  # fmt: skip
+    assert figure3(make_plan("quick", datasets="frey_face", overrides={"n_train": 500})) == []
+
+
+def test_an_override_chooses_among_the_algorithms_of_a_figure(capsys):
+    # Fails if AEVB is trained in wake-sleep's place with wake-sleep's settings, or a figure shows what it is not about.
+    experiments.forget_what_was_said()
+    assert {run.algorithm for run in figure2(make_plan("paper", overrides={"algorithm": "aevb"}))} == {"aevb"}
+    assert figure2(make_plan("paper", overrides={"algorithm": "aevb"})) == [
+        run for run in figure2(make_plan("paper")) if run.algorithm == "aevb"
+    ]
+    assert manifolds(make_plan("quick", overrides={"n_latent": 10})) == []
+    said = "Some runs are left out: they are about n_latent = 2, not 10.\n"
+    assert capsys.readouterr().out == said
 
 
 def test_an_override_of_what_an_experiment_varies_is_refused():

@@ -16,28 +16,39 @@ N_HIDDEN = {"mnist": 500, "frey_face": 200, "digits": 100}
 
 def figure2(plan: Plan) -> list[RunConfig]:
     """Lower bound against training samples: AEVB and wake-sleep for each dataset and latent dimension."""
-    return _runs(_figure2(plan))
+    return _runs(
+        _bound(plan, dataset, algorithm, n_latent)
+        for dataset in plan.datasets
+        for n_latent in _sizes(plan, "n_latent", plan.sizes.figure2_n_latent[dataset])
+        for algorithm in _some(plan, "algorithm", "aevb", "wake_sleep")
+    )
 
 
 def manifolds(plan: Plan) -> list[RunConfig]:
     """Figure 4: AEVB with a 2-D latent space, for each dataset."""
-    return _runs(_manifolds(plan))
+    return _runs(
+        _bound(plan, dataset, algorithm, n_latent)
+        for dataset in plan.datasets
+        for n_latent in _some(plan, "n_latent", 2)
+        for algorithm in _some(plan, "algorithm", "aevb")
+    )
 
 
 def samples(plan: Plan) -> list[RunConfig]:
     """Figure 5: AEVB on digits with 2 to 20 latent dimensions."""
-    return _runs(_samples(plan))
-
-
-def bounds(plan: Plan) -> list[RunConfig]:
-    """The runs of figures 2, 4 and 5, each once."""
-    return list(dict.fromkeys(_runs(_bounds(plan))))
+    return _runs(
+        _bound(plan, dataset, algorithm, n_latent)
+        for dataset in plan.datasets
+        if dataset != "frey_face"
+        for n_latent in _sizes(plan, "n_latent", plan.sizes.figure5_n_latent)
+        for algorithm in _some(plan, "algorithm", "aevb")
+    )
 
 
 def decoded(plan: Plan) -> list[RunConfig]:
     """Every run whose weights a notebook decodes: all of AEVB in figures 2, 4 and 5."""
-    aevb = _runs(choices for choices in _bounds(plan) if choices["algorithm"] == "aevb")
-    return sorted(set(aevb), key=lambda run: (run.dataset, run.n_latent))
+    aevb = {run for run in figure2(plan) + manifolds(plan) + samples(plan) if run.algorithm == "aevb"}
+    return sorted(aevb, key=lambda run: (run.dataset, run.n_latent))
 
 
 def figure3(plan: Plan) -> list[RunConfig]:
@@ -62,8 +73,9 @@ def figure3(plan: Plan) -> list[RunConfig]:
             },
         )
         for dataset in plan.datasets
-        for n_train in plan.sizes.figure3_n_train.get(dataset, ())
-        for algorithm in ("aevb", "wake_sleep", "mcem")
+        if dataset in plan.sizes.figure3_n_train
+        for n_train in _sizes(plan, "n_train", plan.sizes.figure3_n_train[dataset])
+        for algorithm in _some(plan, "algorithm", "aevb", "wake_sleep", "mcem")
     )
 
 
@@ -121,9 +133,10 @@ def full_vb(plan: Plan) -> list[RunConfig]:
             **({"weight_noise": "local"} if algorithm == "full_vb" else {}),
         )
         for dataset in plan.datasets
-        for n_train in plan.sizes.full_vb_n_train.get(dataset, ())
-        for n_latent in plan.sizes.full_vb_n_latent
-        for algorithm in ("aevb", "full_vb")
+        if dataset in plan.sizes.full_vb_n_train
+        for n_train in _sizes(plan, "n_train", plan.sizes.full_vb_n_train[dataset])
+        for n_latent in _sizes(plan, "n_latent", plan.sizes.full_vb_n_latent)
+        for algorithm in _some(plan, "algorithm", "aevb", "full_vb")
     )
 
 
@@ -152,39 +165,13 @@ def all_runs(plan: Plan) -> list[RunConfig]:
     return _longest(run for name in EXPERIMENTS_OF_NOTEBOOK for run in runs_of_notebook(name, plan))
 
 
-def _figure2(plan: Plan) -> list[dict]:
-    return [
-        _bound(plan, dataset, algorithm, n_latent)
-        for dataset in plan.datasets
-        for n_latent in plan.sizes.figure2_n_latent[dataset]
-        for algorithm in ("aevb", "wake_sleep")
-    ]
-
-
-def _manifolds(plan: Plan) -> list[dict]:
-    return [_bound(plan, dataset, "aevb", 2) for dataset in plan.datasets]
-
-
-def _samples(plan: Plan) -> list[dict]:
-    return [
-        _bound(plan, dataset, "aevb", n_latent)
-        for dataset in plan.datasets
-        if dataset != "frey_face"
-        for n_latent in plan.sizes.figure5_n_latent
-    ]
-
-
-def _bounds(plan: Plan) -> list[dict]:
-    return [*_figure2(plan), *_manifolds(plan), *_samples(plan)]
-
-
 def _one_large_model(plan: Plan, samples: int) -> list[dict]:
     """AEVB on digits with 20 latent variables, the same under every reading."""
     return [
         _choices(
             plan,
             dataset=dataset,
-            algorithm="aevb",
+            algorithm=algorithm,
             n_latent=20,
             n_hidden=N_HIDDEN[dataset],
             learning_rate=LEARNING_RATE["figure2"],
@@ -192,6 +179,7 @@ def _one_large_model(plan: Plan, samples: int) -> list[dict]:
         )
         for dataset in plan.datasets
         if dataset != "frey_face"
+        for algorithm in _some(plan, "algorithm", "aevb")
     ]
 
 
@@ -209,21 +197,36 @@ def _choices(plan: Plan, **choices: Any) -> dict:
     return {"seed": plan.seed, **choices, **plan.overrides}
 
 
+def _sizes(plan: Plan, name: str, standard: Sequence[int]) -> Sequence[int]:
+    """What an experiment runs through, or the one size that is asked for instead."""
+    return (plan.overrides[name],) if name in plan.overrides else standard
+
+
+def _some(plan: Plan, name: str, *values: str | int) -> tuple[Any, ...]:
+    """What an experiment is about, or the one of it that is asked for; a line says so where it has none such."""
+    if name not in plan.overrides:
+        return values
+    asked = plan.overrides[name]
+    if asked not in values:
+        _say_once(f"Some runs are left out: they are about {name} = {' or '.join(map(str, values))}, not {asked}.")
+    return tuple(value for value in values if value == asked)
+
+
 def _runs(candidates: Iterable[dict]) -> list[RunConfig]:
-    """The candidates that are possible; the others are left out, with a line that says why.
+    """Each of the candidates that are possible once; the others are left out, with a line that says why.
 
     Raises ConfigError when a value is wrong.
     """
-    runs: list[RunConfig] = []
-    reasons: dict[str, None] = {}  # an ordered set
+    runs: dict[RunConfig, None] = {}  # an ordered set
+    reasons: dict[str, None] = {}
     for choices in candidates:
         try:
-            runs.append(RunConfig(**choices))
+            runs[RunConfig(**choices)] = None
         except IncompatibleError as error:
             reasons[error.reason] = None
     for reason in reasons:
         _say_once(f"Some runs are left out: {reason}")
-    return runs
+    return list(runs)
 
 
 def _refuse_overrides(plan: Plan, *varied: str) -> None:

@@ -22,8 +22,8 @@ def make_plan(
     experiments.forget_what_was_said()  # notebooks of a batch share a kernel
     if unknown := [name for name in _injected_parameters() if name not in Plan._fields]:
         raise ConfigError(
-            f"Unknown notebook parameter {', '.join(unknown)}. The parameters are {', '.join(Plan._fields)}; "
-            "to change a setting of the runs: -y 'overrides: {initialisation: fan_in}'."
+            f"Unknown notebook parameter {', '.join(unknown)}. The parameters are {', '.join(Plan._fields)}. "
+            f"A setting of the runs is an override. {plans.OVERRIDES_SYNTAX}"
         )
     return plans.make_plan(profile, seed, datasets, reading, overrides)
 

@@ -3,10 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from replication.config import DATASETS, ConfigError
+from replication.config import DATASETS, ConfigError, IncompatibleError, RunConfig
 from replication.paper import readings
 from replication.paper.profiles import PROFILES, SIZES, Sizes, standard_datasets
 from replication.paper.readings import Reading
+
+OVERRIDES_SYNTAX = (
+    "Write overrides = {'initialisation': 'fan_in'} in a notebook, and for papermill -y 'overrides: {initialisation: "
+    "fan_in}'."
+)
+SET_OTHERWISE = {
+    "dataset": "choose by the parameter datasets.",
+    "seed": "it is a parameter of its own.",
+    "metric": "what is evaluated follows from what a figure shows.",
+}
 
 
 class Plan(NamedTuple):
@@ -41,16 +51,44 @@ def make_plan(
 ) -> Plan:
     """A checked plan; `datasets` as a list or comma-separated, `overrides` maps RunConfig fields to values.
 
-    Raises ConfigError for an unknown profile, dataset or reading; a wrong override is refused when the runs are made.
+    Raises ConfigError for a value that is unknown or of the wrong type.
     """
-    if profile not in PROFILES:
+    if not isinstance(profile, str) or profile not in PROFILES:
         known = ", ".join(f"{name} ({text})" for name, text in PROFILES.items())
         raise ConfigError(f"Unknown profile {profile!r}. The profiles are {known}.")
-    if datasets is None:
-        datasets = standard_datasets(profile)
-    names = tuple(name.strip() for name in datasets.split(",")) if isinstance(datasets, str) else tuple(datasets)
-    if not names or (unknown := [name for name in names if name not in DATASETS]):
-        raise ConfigError(f"Unknown dataset {unknown[0] if names else ''!r}. The datasets are {', '.join(DATASETS)}.")
+    names = _names(standard_datasets(profile) if datasets is None else datasets)
     if missing := [name for name in names if name not in SIZES[profile].figure2_samples]:
         raise ConfigError(f"Profile {profile} does not run on {missing[0]}: choose another profile or dataset.")
-    return Plan(profile, seed, names, readings.reading(reading), overrides or {})
+    chosen = readings.reading(reading)
+    run = RunConfig(dataset=names[0], algorithm="aevb", n_latent=2, n_hidden=1, samples_total=1, seed=seed)
+    return Plan(profile, run.seed, names, chosen, _checked({} if overrides is None else overrides, run))
+
+
+def _names(datasets: str | Sequence[str]) -> tuple[str, ...]:
+    """Each dataset once."""
+    names = datasets.split(",") if isinstance(datasets, str) else datasets
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"datasets = {datasets!r} is no list of names. Write datasets = 'mnist,digits' in a notebook, "
+            "and for papermill -p datasets mnist,digits."
+        )
+    stripped = tuple(dict.fromkeys(name.strip() for name in names))
+    if unknown := [name for name in stripped or ("",) if name not in DATASETS]:
+        raise ConfigError(f"Unknown dataset {unknown[0]!r}. The datasets are {', '.join(DATASETS)}.")
+    return stripped
+
+
+def _checked(overrides: Mapping[str, Any], run: RunConfig) -> dict[str, Any]:
+    """The overrides, of which each is a setting of a run and has a possible value."""
+    if not isinstance(overrides, Mapping) or not all(isinstance(name, str) for name in overrides):
+        raise ConfigError(f"overrides = {overrides!r} do not map settings to values. {OVERRIDES_SYNTAX}")
+    for name, instead in SET_OTHERWISE.items():
+        if name in overrides:
+            raise ConfigError(f"{name} is no override: {instead}")
+    try:
+        run.replace(**overrides)
+    except IncompatibleError:
+        pass  # some runs of an experiment may admit them: the others are left out, with a line
+    except ConfigError as error:
+        raise ConfigError(f"{error}\n{OVERRIDES_SYNTAX}") from None
+    return dict(overrides)

@@ -109,7 +109,7 @@ READINGS = {reading.name: reading for reading in (CLOSEST, TEXT)}
 
 def reading(name: str) -> Reading:
     """The named reading; raises ConfigError for an unknown name."""
-    if name not in READINGS:
+    if not isinstance(name, str) or name not in READINGS:
         known = ", ".join(f"{known.name} ({known.sentence})" for known in READINGS.values())
         raise ConfigError(f"Unknown reading {name!r}. The readings are {known}")
     return READINGS[name]
