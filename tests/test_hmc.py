@@ -109,13 +109,25 @@ def test_move_keeps_a_sample_from_the_target_in_the_target():
     # Detailed balance: draws from the target are still draws from it after a move, whatever the step size.
     n = 20_000
     start = MEAN + np.random.default_rng(0).standard_normal((n, 2)) @ np.linalg.cholesky(COVARIANCE).T
-    z, is_accepted = hmc.move(
-        log_gaussian, tf.constant(start, tf.float32), tf.constant(0.5), 10, draws.stream(0, 2, "chains")
-    )
-    assert 0.5 < np.mean(is_accepted) < 1, "the test needs some rejections"
+    z, info = hmc.move(log_gaussian, tf.constant(start, tf.float32), tf.constant(0.5), 10, draws.stream(0, 2, "chains"))
+    accepted = np.mean(info.is_accepted)
+    assert 0.5 < accepted < 1, "the test needs some rejections"
+    # E[exp(-energy error)] = 1 in the target; fails where the error has the other sign, or is another energy's.
+    factor = np.exp(-info.energy_error.numpy().astype(float))
+    assert abs(factor.mean() - 1) < 4 * factor.std() / n**0.5
+    assert abs(np.minimum(1, factor).mean() - accepted) < 4 / (2 * n**0.5)
+    assert not np.any(info.is_divergent)
     assert np.all(np.abs(z.numpy().mean(axis=0) - MEAN) < 4 * np.sqrt(np.diag(COVARIANCE) / n))
     np.testing.assert_allclose(np.cov(z.numpy().T), COVARIANCE, atol=0.04)
     assert np.abs(z.numpy() - start).mean() > 0.1
+
+
+def test_a_trajectory_that_runs_away_is_divergent():
+    start = tf.constant([[0.0, 0.0], [1.0, 1.0]])
+    for step_size in (50.0, 1e20):  # a huge energy, and one that float32 does not hold
+        z, info = hmc.move(log_gaussian, start, tf.constant(step_size), 10, draws.stream(0, 2, "chains"))
+        assert np.all(info.is_divergent) and not np.any(info.is_accepted) and np.all(info.energy_error > 1000)
+        np.testing.assert_array_equal(z, start)
 
 
 @pytest.mark.parametrize(("acceptance", "factor"), [(0.95, 1.25), (0.85, 1 / 1.25)])

@@ -10,6 +10,7 @@ The other reading, that a step evaluates N datapoints, moves the curves left by 
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -84,7 +85,9 @@ def _e_step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> S
         i, x, z = chunk
         # Every chunk of every step has a number of its own; TFP sees the lower 32 bits, enough for 67 million of them.
         seed_pair = draws.stream(seed, state.step * n_chunks + i, "chains")
-        return hmc.move(lambda z: log_joint(state.params.decoder, x, z), z, state.step_size, N_LEAPFROG, seed_pair)
+        log_density = partial(log_joint, state.params.decoder, x)
+        z, info = hmc.move(log_density, z, state.step_size, N_LEAPFROG, seed_pair)
+        return z, info.is_accepted
 
     z = tf.reshape(state.z, [n_chunks, -1, config.n_latent])
     numbers = tf.range(1, n_chunks + 1, dtype=tf.int64)  # number 0 made the start
