@@ -84,7 +84,7 @@ class Model:
 def recorded_models(plan: Plan) -> dict[str, Model]:
     """A model for each recorded run that a notebook decodes, by a name to choose it; test images where they are here.
 
-    Raises RecordError for damaged weights.
+    Raises RecordError for damaged weights, and for those of a run that is recorded beyond what is asked for.
     """
     folder = paths.runs(plan.profile)
     local = {name: data.load_local(name) for name in plan.datasets}
@@ -96,7 +96,7 @@ def recorded_models(plan: Plan) -> dict[str, Model]:
         record = records.load(run, folder)
         if record is None:
             continue
-        across, up = sorted(np.argsort(record.facts["kl_per_dimension"])[-2:].tolist())  # the most used
+        across, up = sorted(np.argsort(record.kl_per_dimension)[-2:].tolist())  # the most used
         params = networks.from_arrays(records.load_weights(run, folder))
         found[f"{names.DATASETS[run.dataset]}, {run.n_latent} latent dimensions"] = Model(
             params, run.dataset, test_images.get(run.dataset), (across, up)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from replication import data, explorer, paths
 from replication.config import RunConfig
+from replication.errors import RecordError
 from replication.explorer import Explorer, ExplorerError, Model
 from replication.model import latent, networks
 from replication.paper import experiments
@@ -210,3 +211,9 @@ def test_recorded_models_come_with_the_clone():
     # Fails if a run that the explorer offers has no weights in data/runs.
     plan = make_plan("paper")
     assert len(explorer.recorded_models(plan)) == len(experiments.decoded(plan))
+
+
+def test_what_is_recorded_beyond_the_samples_that_are_asked_for_is_refused_in_words():
+    # The weights are those of the end, and so is what each latent dimension says: fails if the user sees a KeyError.
+    with pytest.raises(RecordError, match=r"recorded at the end .*after 1,000,0\d\d samples.*leave it out"):
+        explorer.recorded_models(make_plan("paper", overrides={"samples_total": 1_000_000}))

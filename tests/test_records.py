@@ -53,7 +53,9 @@ def test_longer_record_serves_a_shorter_run(tiny, tmp_path):
     records.save(tiny, ROWS, facts, tmp_path)
     shorter = records.load(tiny.replace(samples_total=1000), tmp_path)
     assert shorter.samples_evaluated == 1000 and shorter.commits == ["0"] and shorter.facts["seconds"] == 1.0
-    assert "kl_per_dimension" not in shorter.facts  # it is that after 4,000 samples
+    with pytest.raises(RecordError, match=r"recorded at the end.*after 1,000 samples.*samples_total"):
+        shorter.kl_per_dimension  # noqa: B018, it is that after 4,000 samples
+    assert records.load(tiny, tmp_path).kl_per_dimension == [1.0, 2.0]
     assert records.is_complete(tiny.replace(samples_total=2000), tmp_path)
     assert not records.is_complete(tiny.replace(samples_total=8000), tmp_path)
 

@@ -217,7 +217,7 @@ def _first_reached(curve: pd.Series, target: float) -> float:
 
 def latent_use(records: list[Record]) -> pd.DataFrame:
     """KL(q(z_j|x) || p(z_j)) per latent dimension j, the most used first, mean over the test set [nats]."""
-    kls = {record.config.n_latent: sorted(record.facts["kl_per_dimension"], reverse=True) for record in records}
+    kls = {record.config.n_latent: sorted(record.kl_per_dimension, reverse=True) for record in records}
     rows = [(n_latent, rank, kl) for n_latent, kl_ in sorted(kls.items()) for rank, kl in enumerate(kl_, start=1)]
     return pd.DataFrame(rows, columns=["n_latent", "rank", "kl"])
 

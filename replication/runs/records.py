@@ -52,6 +52,20 @@ class Record(NamedTuple):
         """Every commit that computed a part of the run; `-dirty` where its source was changed."""
         return list(dict.fromkeys(contributor["commit"] for contributor in self.facts.get("contributors", [])))
 
+    @property
+    def kl_per_dimension(self) -> list[float]:
+        """KL(q(z_j|x) || p(z_j)) of each latent dimension j at the end of the run, mean over the test set [nats].
+
+        Raises RecordError where the record has none, or goes beyond what is asked for.
+        """
+        if "kl_per_dimension" not in self.facts:
+            raise RecordError(
+                f"How much each latent dimension says is recorded at the end of a run with an encoder only, not of "
+                f"{self.config.run_id} after {self.samples_evaluated:,} samples. Where samples_total is overridden, "
+                "leave it out; or choose the length of another profile."
+            )
+        return self.facts["kl_per_dimension"]
+
 
 def save(
     config: RunConfig, rows: Sequence[dict], facts: dict, folder: Path, weights: Mapping[str, np.ndarray] | None = None
