@@ -18,7 +18,7 @@ def bound(config: RunConfig, weights: dict[str, np.ndarray], split: str) -> tupl
 
     The datapoints are those of the evaluation, so that eps is the only noise.
     """
-    x = evaluation.datapoints(config, load_once(config.dataset))[split]
+    x = evaluation.datapoints(config, load_once(config.dataset, config.preparation))[split]
     params, compiled = networks.from_arrays(weights), tf.function(sgvb_b)
     eps = [draws.normal(draws.stream(0, i, "samples"), [1, len(x), config.n_latent]) for i in range(N_DRAWS)]
     elbo = np.array([compiled(params, x, e).elbo for e in eps], np.float64)

@@ -43,7 +43,7 @@ TEXT = {
     (3, "mnist", "wake_sleep", 50_000): {"learning_rate": 0.02},
     (3, "mnist", "mcem"): {"learning_rate": 0.1},
 }
-SIZE, COLUMN, N_HIDDEN = {2: "n_latent", 3: "n_train"}, {2: "bound", 3: "log_px"}, {"mnist": 500, "frey_face": 200}
+SIZE, N_HIDDEN = {2: "n_latent", 3: "n_train"}, {"mnist": 500, "frey_face": 200}
 SEEDS = {("mnist", 20): (0, 1, 2), ("frey_face", 10): (0, 1, 2)}
 MODELS = (("mnist", 5), ("mnist", 20), ("frey_face", 10))  # AEVB of `closest`
 N_DRAWS = 4
@@ -100,8 +100,9 @@ def values(reading: dict, runs: list[dict], figure: int, dataset: str, size: int
         seeds = SEEDS.get((dataset, size), (0,)) if figure == 2 else (0,)
         if config["seed"] in seeds and all(config[name] == value for name, value in wanted.items()):
             for row in csv.DictReader((run["folder"] / "curve.csv").open()):
-                if row["split"] == split:
-                    found[float(row["samples_evaluated"])].append(float(row[COLUMN[figure]]))
+                measure = "running_mean" if (figure, split) == (2, "train") else "evaluated"
+                if (row["split"], row["measure"]) == (split, measure):
+                    found[float(row["samples_evaluated"])].append(float(row["value"]))
     return found
 
 
@@ -125,7 +126,7 @@ def bound(dataset: str, n_latent: int, runs: list[dict]) -> dict:
     recorded = [row for row in csv.DictReader((run["folder"] / "curve.csv").open()) if row["split"] == "test"][-1]
     sd = np.sqrt(np.var(elbo, axis=0, ddof=1).mean() / len(x))  # of a mean over the test set with one draw of eps
     return {"dataset": dataset, "n_latent": n_latent, "bound": float(np.mean(elbo)), "sd": float(sd),
-            "recorded": float(recorded["bound"])}  # fmt: skip
+            "recorded": float(recorded["value"])}  # fmt: skip
 
 
 def log_px_given_z(w: dict, h: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -16,7 +16,14 @@ def _pair(gap_of_map: float, gap_of_full_vb: float) -> list[Record]:
             dataset="digits", algorithm=algorithm, n_latent=3, n_hidden=8, n_train=100, samples_total=1000
         )
         rows = [
-            {"samples_evaluated": 1000, "split": split, "bound": bound, "bound_sampled": bound, "seconds": 1.0}
+            {
+                "samples_evaluated": 1000,
+                "split": split,
+                "measure": "evaluated",
+                "value": bound,
+                "bound_sampled": bound,
+                "seconds": 1.0,
+            }
             for split, bound in (("train", -30.0), ("test", -30.0 - gap))
         ]
         runs.append(Record(config, pd.DataFrame(rows), {}))

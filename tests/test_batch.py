@@ -63,7 +63,8 @@ def test_command_line_errors_are_one_message(arguments, message):
 
 def _record(config: RunConfig, folder: Path, samples: int) -> None:
     rows = [
-        {"samples_evaluated": samples, "split": split, "bound": -30.0, "seconds": 1.0} for split in ("train", "test")
+        {"samples_evaluated": samples, "split": split, "measure": "evaluated", "value": -30.0, "seconds": 1.0}
+        for split in ("train", "test")
     ]
     records.save(config, rows, {"contributors": []}, folder)
 

@@ -29,7 +29,7 @@ def training() -> pd.DataFrame:
     rows = itertools.product((1, 2), ("train", "test"), palette.ESTIMATORS, (20, 100), (1, 5))
     return pd.DataFrame([
         {"samples_evaluated": x, "seconds": x / 10, "split": split, "estimator": name, "batch_size": m,
-         "n_mc_samples": n, "bound": RNG.normal() - 500 * (name == "score_function")}
+         "n_mc_samples": n, "value": RNG.normal() - 500 * (name == "score_function")}
         for x, split, name, m, n in rows
     ])  # fmt: skip
 
@@ -56,7 +56,7 @@ def test_no_estimator_flattens_the_others(training):
     for axes, x in zip(grid, ("samples_evaluated", "seconds") * 2, strict=True):
         for line, name in zip(axes.lines, palette.ESTIMATORS, strict=True):
             curve = test[test["estimator"] == name]
-            assert list(line.get_xdata()) == list(curve[x]) and list(line.get_ydata()) == list(curve["bound"])
+            assert list(line.get_xdata()) == list(curve[x]) and list(line.get_ydata()) == list(curve["value"])
     assert grid[0].get_ylim()[0] > -10 and grid[2].get_ylim()[0] < -490
     assert "below this axis: score function" in grid[0].get_title()
 
@@ -66,21 +66,21 @@ def test_minibatch_sizes_differ_in_shade_and_samples_in_markers(training):
     test = training.query("estimator == 'sgvb_b' and split == 'test'")
     for axes, x in zip(row, ("samples_evaluated", "seconds"), strict=True):
         for line, (_, curve) in zip(axes.lines, test.groupby(["batch_size", "n_mc_samples"]), strict=True):
-            assert list(line.get_xdata()) == list(curve[x]) and list(line.get_ydata()) == list(curve["bound"])
+            assert list(line.get_xdata()) == list(curve[x]) and list(line.get_ydata()) == list(curve["value"])
         looks = [(line.get_color(), line.get_markerfacecolor() == "white") for line in axes.lines]
         assert looks[0][0] == looks[1][0] != looks[2][0] and [is_open for _, is_open in looks] == [False, True] * 2
 
 
 def test_full_vb_shows_both_predictive_bounds_and_map():
     rows = itertools.product(("aevb", "full_vb"), (3, 10), (100, 1000), ("train", "test"))
-    names = ("bound", "bound_sampled", "bound_at_mean")
+    names = ("value", "bound_sampled", "bound_at_mean")
     last = pd.DataFrame([
         {"algorithm": algorithm, "n_latent": z, "n_train": n, "split": split, **{name: RNG.normal() for name in names}}
         for algorithm, z, n, split in rows
     ])  # fmt: skip
     for axes, n_latent in zip(charts.full_vb(last).axes, (3, 10), strict=True):
         of = last[last["n_latent"] == n_latent]
-        expected = {tuple(curve["bound"]) for _, curve in of[of["algorithm"] == "aevb"].groupby("split")}
+        expected = {tuple(curve["value"]) for _, curve in of[of["algorithm"] == "aevb"].groupby("split")}
         for name in names[1:]:
             expected |= {tuple(curve[name]) for _, curve in of[of["algorithm"] == "full_vb"].groupby("split")}
         assert {tuple(line.get_ydata()) for line in axes.lines} == expected and len(expected) == 6

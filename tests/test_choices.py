@@ -21,8 +21,8 @@ def beside_the_paper(nats: float, samples=(1e6, 3e6, 1e7), nats_late: float | No
     paper = paper[(paper[list(keys)] == pd.Series(keys)).all(axis=1)]
     late = nats if nats_late is None else nats_late
     rows = [
-        {"samples_evaluated": x, "split": "test", "bound_se": 0.5,
-         "bound": reference.value_at(paper, x) + (nats if x <= 3e6 else late)}
+        {"samples_evaluated": x, "split": "test", "measure": "evaluated", "se": 0.5,
+         "value": reference.value_at(paper, x) + (nats if x <= 3e6 else late)}
         for x in samples
     ]  # fmt: skip
     return records.Record(config, pd.DataFrame(rows), {})

@@ -6,6 +6,7 @@ import pytest
 
 from replication.config import RunConfig
 from replication.paper import claims, reference, summary, verdict
+from replication.runs import curves as tidy
 from replication.runs import records
 
 
@@ -84,15 +85,16 @@ def test_the_papers_sentence_on_overfitting_fails_on_its_own_frey_face_curves():
 
 def frey_face(bound: float) -> records.Record:
     config = RunConfig(dataset="frey_face", algorithm="wake_sleep", n_latent=2, n_hidden=200, samples_total=10**6)
-    row = {"samples_evaluated": 1_000_000, "bound": bound, "bound_se": 4.0}
-    curve = pd.DataFrame([{**row, "split": split} for split in ("train", "test")])
+    row = {"samples_evaluated": 1_000_000, "value": bound, "se": 4.0}
+    measures = {"train": "running_mean", "test": "evaluated"}
+    curve = pd.DataFrame([{**row, "split": split, "measure": measure} for split, measure in measures.items()])
     return records.Record(config, curve, {"independent_gaussian": {"train": 576.2, "test": 579.1}})
 
 
 @pytest.mark.parametrize(("bound", "holds"), [(577.0, True), (600.0, False), (560.0, False)])
 def test_a_collapsed_model_is_the_independent_gaussian(bound, holds):
     record = frey_face(bound)
-    table = claims.collapsed(verdict.compare_with_paper(records.curves([record])), [record])
+    table = claims.collapsed(verdict.compare_with_paper(tidy.as_reported(tidy.table([record]))), [record])
     (row,) = table.to_dict("records")
     assert row["holds"] == holds and row["split"] == "train" and row["ours"] == pytest.approx(bound - 576.2)
     assert row["holds_in_paper"], "the paper's curves are that Gaussian"
@@ -135,7 +137,8 @@ def test_a_latent_variable_that_carries_nothing_is_not_active():
 def test_a_run_leaves_the_independent_gaussian_at_its_first_point_above(last, leaves):
     config = RunConfig(dataset="frey_face", algorithm="wake_sleep", n_latent=2, n_hidden=5, samples_total=1)
     rows = [
-        {"samples_evaluated": x, "split": "test", "bound": bound} for x, bound in ((100_000, 575), (1_000_000, last))
+        {"samples_evaluated": x, "split": "test", "measure": "evaluated", "value": bound}
+        for x, bound in ((100_000, 575), (1_000_000, last))
     ]
     run = records.Record(config, pd.DataFrame(rows), {"independent_gaussian": {"test": 576.0}})
     row = claims.escapes([run]).iloc[0]

@@ -13,8 +13,9 @@ from replication.plots import comparisons
 def test_the_verdict_shows_every_curve_along_its_way():
     # Fails if a row of one curve shows another's difference, or if a run with another minibatch falls into a column of
     # its own: its evaluation points lie a step beside.
-    rows = [{"dataset": "mnist", "n_latent": n, "algorithm": "aevb", "split": "test", "bound": -120.0, "bound_se": 0.3,
-             "samples_evaluated": x} for n, xs in ((20, (1_000_000, 3_000_000)), (10, (1_000_035, 3_000_105)))
+    rows = [{"dataset": "mnist", "n_latent": n, "algorithm": "aevb", "split": "test", "value": -120.0, "se": 0.3,
+             "seed": 0, "samples_evaluated": x}
+            for n, xs in ((20, (1_000_000, 3_000_000)), (10, (1_000_035, 3_000_105)))
             for x in xs]  # fmt: skip
     compared = verdict.compare_with_paper(pd.DataFrame(rows))
     judged = verdict.judge(compared)

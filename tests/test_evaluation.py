@@ -11,7 +11,7 @@ from replication.runs import checkpoints, evaluation, records, training
 
 def test_datapoints_are_the_stated_ones(tiny):
     digits = data.load("digits")
-    assert {split: len(x) for split, x in evaluation.datapoints(tiny, digits).items()} == {"test": 297}
+    assert {split: len(x) for split, x in evaluation.datapoints(tiny, digits).items()} == {"train": 1500, "test": 297}
     full_vb = evaluation.datapoints(tiny.replace(algorithm="full_vb", n_train=1400), digits)
     assert {split: len(x) for split, x in full_vb.items()} == {"train": 1400, "test": 297}
     log_px = evaluation.datapoints(tiny.replace(metric="log_px", n_train=1200), digits)
@@ -48,7 +48,7 @@ def test_train_and_test_have_noise_of_their_own(tiny):
     digits = data.load("digits")
     engine = training.Engine(tiny.replace(algorithm="full_vb"), digits)
     engine.x_eval = dict.fromkeys(("train", "test"), engine.x_eval["test"])
-    train, test = engine.evaluate(checkpoints.Run(engine.initial_state))
+    train, test = engine.evaluate(checkpoints.Run(engine.initial_state), is_end=True)
     assert train["reconstruction"] != test["reconstruction"] and train["kl"] == test["kl"]
 
 
@@ -58,4 +58,4 @@ def test_a_mean_with_a_nan_is_a_nan(tiny):
     x = digits.x_test[:5].copy()
     x[2] = np.nan
     row = evaluation.bound(tiny, params, tf.constant(x), draws.stream(0, 0, "evaluation"))
-    assert np.isnan(row["bound"]) and np.isnan(row["bound_se"])
+    assert np.isnan(row["value"]) and np.isnan(row["se"])

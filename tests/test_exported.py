@@ -42,9 +42,9 @@ def test_a_run_that_was_trained_elsewhere_is_the_engine_s(tiny, tmp_path, settin
     expected = training.train(config, tmp_path / "expected")
 
     assert config.samples_total <= found.samples_evaluated < config.samples_total + config.batch_size
-    keys = ["samples_evaluated", "split"]
+    keys = ["samples_evaluated", "split", "measure"]
     assert found.curve[keys].equals(expected.curve[keys]) and list(found.curve) == list(expected.curve)
-    values = ["bound", "bound_se", "reconstruction", "kl"]
+    values = ["value", "se", "reconstruction", "kl"]
     np.testing.assert_allclose(found.curve[values], expected.curve[values], atol=0.02)
     (contributor,) = found.facts["contributors"]
     assert contributor["device"] == "CPU" and {"jaxlib", "tensorflow"} <= set(contributor["packages"])

@@ -17,7 +17,7 @@ def curves() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     rows = [
         {"dataset": dataset, "n_latent": n, "algorithm": algorithm, "split": split, "seed": 0, "samples_evaluated": s,
-         "bound": (-120 if dataset == "mnist" else 800) + rng.normal()}
+         "value": (-120 if dataset == "mnist" else 800) + rng.normal()}
         for dataset in ("mnist", "frey_face") for n in N_LATENT_FIGURE_2[dataset]
         for algorithm in ("aevb", "wake_sleep") for split in ("train", "test") for s in (1e5, 1e6, 1e7)
     ]  # fmt: skip
@@ -49,9 +49,9 @@ def test_every_plotted_line_is_a_curve_of_ours_or_the_papers(curves):
     ):
         drawn = {tuple(line.get_ydata()) for line in axes.lines}
         expected = set()
-        for table, column in ((curves, "bound"), (paper, "value")):
+        for table in (curves, paper):
             panel = table[(table["dataset"] == dataset) & (table["n_latent"] == n)]
-            expected |= {tuple(curve[column]) for _, curve in panel.groupby(["algorithm", "split"])}
+            expected |= {tuple(curve["value"]) for _, curve in panel.groupby(["algorithm", "split"])}
         assert drawn == expected and len(drawn) == 8
 
 
@@ -64,13 +64,13 @@ def test_the_papers_curves_are_pale_and_in_the_colour_of_their_algorithm(curves)
 
 def test_several_seeds_are_a_mean_in_a_band_as_far_as_all_go(curves):
     # Fails if a seed is drawn by itself, if the band follows the longest seed, or if it is not from lowest to highest.
-    seeds = [curves.assign(seed=seed, bound=curves["bound"] + 10 * seed) for seed in (0, 1, 2)]
+    seeds = [curves.assign(seed=seed, value=curves["value"] + 10 * seed) for seed in (0, 1, 2)]
     seeds[2] = seeds[2][seeds[2]["samples_evaluated"] < 1e7]
     several = pd.concat([curves[curves["n_latent"] != 20], *(part[part["n_latent"] == 20] for part in seeds)])
     panels = visible(figures.figure2(several, reference.load(2)))
     assert [len(axes.collections) for axes in panels] == [0, 0, 0, 4, 0, 0, 0, 0, 4]
     of = "dataset == 'mnist' and n_latent == 20 and algorithm == 'aevb' and split == 'test'"
-    first = curves.query(of)["bound"].to_numpy()
+    first = curves.query(of)["value"].to_numpy()
     expected = tuple(np.round(first + np.array([10, 10, 5]), 6))
     assert expected in {tuple(np.round(line.get_ydata(), 6)) for line in panels[3].lines}
     bands = [band.get_paths()[0].vertices for band in panels[3].collections]
@@ -79,7 +79,7 @@ def test_several_seeds_are_a_mean_in_a_band_as_far_as_all_go(curves):
 
 
 def test_short_run_stays_visible(curves):
-    low = curves.assign(bound=curves["bound"] - 80)
+    low = curves.assign(value=curves["value"] - 80)
     assert visible(figures.figure2(low, reference.load(2)))[0].get_ylim()[0] < -200
 
 
@@ -101,7 +101,7 @@ def test_a_short_run_ends_within_figure_3():
     # Fails if its curves lie below the paper's axis, where nobody sees them.
     paper = reference.load(3).astype({"n_train": int})
     end = {"dataset": "mnist", "n_train": 1000, "split": "test", "seed": 0, "samples_evaluated": 250_000}
-    ours = pd.DataFrame([{**end, "algorithm": name, "log_px": x} for name, x in (("aevb", -150), ("wake_sleep", -190))])
+    ours = pd.DataFrame([{**end, "algorithm": name, "value": x} for name, x in (("aevb", -150), ("wake_sleep", -190))])
     (axes,) = visible(figures.figure3(ours, paper))
     assert axes.get_ylim() == (-196, -100) and axes.get_xlim() == (0, 0.25)
 
@@ -109,7 +109,7 @@ def test_a_short_run_ends_within_figure_3():
 def test_figure_3_draws_all_curves_in_millions():
     # Fails if a panel mixes training set sizes, or if the axis is in single samples.
     paper = reference.load(3).astype({"n_train": int})
-    ours = paper.rename(columns={"value": "log_px"}).assign(seed=0)
+    ours = paper.assign(seed=0)
     panels = visible(figures.figure3(ours, paper))
     assert [axes.get_title() for axes in panels] == [f"MNIST, N = {n}" for n in (1000, 50_000)]
     for axes, n_train in zip(panels, (1000, 50_000), strict=True):

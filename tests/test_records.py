@@ -14,12 +14,12 @@ import pytest
 from replication import paths
 from replication.errors import RecordError, ReplicationError
 from replication.files import Bundle, Hash, write_atomically
-from replication.runs import checkpoints, parallel, records, training
+from replication.runs import checkpoints, curves, parallel, records, training
 from replication.runs.load_or_train import load_or_train
 
 ROWS = [
-    {"samples_evaluated": n, "split": split, "bound": -100.0 - n, "bound_se": 0.25, "reconstruction": -90.0 - n,
-     "kl": 10.0, "seconds": 1.0}
+    {"samples_evaluated": n, "split": split, "measure": "evaluated", "value": -100.0 - n, "se": 0.25,
+     "reconstruction": -90.0 - n, "kl": 10.0, "seconds": 1.0}
     for n in (1000, 4000) for split in ("train", "test")
 ]  # fmt: skip
 
@@ -241,8 +241,8 @@ def test_missing_runs_are_trained_as_if_alone_and_a_failing_one_leaves_the_other
     assert records.load(diverging, tmp_path / "pool") is None
     found = load_or_train(configs, "smoke")
     assert [record.config for record in found] == configs
-    curves = records.curves(found)
-    assert set(curves["algorithm"]) == {"aevb", "wake_sleep"} and set(curves["split"]) == {"train", "test"}
+    table = curves.as_reported(curves.table(found))
+    assert set(table["algorithm"]) == {"aevb", "wake_sleep"} and set(table["split"]) == {"train", "test"}
     checkpoints.path(tiny).unlink()
     alone = training.train(tiny, tmp_path / "alone").facts
     for name in ("numbers_sha256", "weights_sha256"):

@@ -26,13 +26,13 @@ def test_the_mean_goes_over_the_last_report(samples_per_step, n_steps):
     objectives = np.random.default_rng(0).normal(np.linspace(-500, -100, n_steps), 3)
     found = running_mean.bound(sums_of(objectives, samples_per_step), samples_per_step)
     window = objectives[-(running_mean.REPORT_SAMPLES // samples_per_step + 1) :]
-    assert found["bound"] == pytest.approx(window.mean(), abs=400 / n_steps)  # a mark may lie a step beside
-    assert found["bound_se"] == pytest.approx(window.std() / len(window) ** 0.5, rel=0.01)
+    assert found["value"] == pytest.approx(window.mean(), abs=400 / n_steps)  # a mark may lie a step beside
+    assert found["se"] == pytest.approx(window.std() / len(window) ** 0.5, rel=0.01)
 
 
 def test_before_the_first_report_the_mean_goes_over_all_minibatches():
     objectives = np.linspace(-300, -200, 1000)
-    assert running_mean.bound(sums_of(objectives, 100), 100)["bound"] == pytest.approx(objectives.mean())
+    assert running_mean.bound(sums_of(objectives, 100), 100)["value"] == pytest.approx(objectives.mean())
 
 
 @pytest.mark.parametrize("samples_per_step", [100, 313])
@@ -46,11 +46,11 @@ def test_where_a_run_is_cut_does_not_matter(samples_per_step):
 def test_train_is_the_mean_over_the_minibatches_of_the_run(tmp_path):
     # Against the steps one by one. Fails if the curve's train row shows another model's or another split's bound.
     config = RunConfig(dataset="digits", algorithm="aevb", n_latent=2, n_hidden=8, samples_total=1500)
-    row = training.train(config, tmp_path).curve.query("split == 'train'").iloc[-1]
+    row = training.train(config, tmp_path).curve.query("measure == 'running_mean'").iloc[-1]
     engine = training.Engine(config, data.load("digits"))
     run, objectives = checkpoints.Run(engine.initial_state), []
     for step in range(1, 16):
         run, objective = engine.advance(run, step)
         objectives.append(objective)
-    assert row["bound"] == pytest.approx(np.mean(objectives), abs=1e-4)
-    assert row["bound_se"] == pytest.approx(np.std(objectives) / 14**0.5, abs=1e-3)
+    assert row["value"] == pytest.approx(np.mean(objectives), abs=1e-4)
+    assert row["se"] == pytest.approx(np.std(objectives) / 14**0.5, abs=1e-3)

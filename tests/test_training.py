@@ -9,7 +9,7 @@ from replication import data
 from replication.errors import DivergedError
 from replication.model.estimators import sgvb_b
 from replication.runs import checkpoints, records, training
-from replication.runs.evaluation import evaluation_points
+from replication.runs.points import evaluation_points
 
 
 def test_evaluation_points_are_log_spaced_and_end_with_the_run():
@@ -76,29 +76,29 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(tiny, tmp_path, monkey
     for one, other in zip(tf.nest.flatten(at_once.state), tf.nest.flatten(in_halves.state), strict=True):
         np.testing.assert_array_equal(one, other)
     assert at_once.sums == in_halves.sums
-    last = ["bound", "bound_se", "reconstruction", "kl"]
+    last = ["value", "se", "reconstruction", "kl"]
     assert whole.curve.iloc[-2:][last].equals(resumed.curve.iloc[-2:][last].set_axis(whole.curve.index[-2:]))
 
 
 def test_evaluation_reports_the_bound_its_parts_and_its_standard_error(tiny):
     engine = training.Engine(tiny, data.load("digits"))
-    (test,) = engine.evaluate(checkpoints.Run(engine.initial_state))
-    assert test["bound"] == pytest.approx(test["reconstruction"] - test["kl"], abs=1e-4)
+    (test,) = engine.evaluate(checkpoints.Run(engine.initial_state), is_end=False)
+    assert test["value"] == pytest.approx(test["reconstruction"] - test["kl"], abs=1e-4)
     draws_of_bound = [
         sgvb_b(engine.initial_state.params, engine.x_eval["test"], tf.random.normal([1, 297, 2])).elbo.numpy()
         for _ in range(50)
     ]
-    assert abs(test["bound"] - np.mean(draws_of_bound)) < 5 * np.std(np.mean(draws_of_bound, axis=1))
-    assert test["bound_se"] == pytest.approx(np.std(draws_of_bound[0], ddof=1) / 297**0.5, rel=0.05)
+    assert abs(test["value"] - np.mean(draws_of_bound)) < 5 * np.std(np.mean(draws_of_bound, axis=1))
+    assert test["se"] == pytest.approx(np.std(draws_of_bound[0], ddof=1) / 297**0.5, rel=0.05)
 
 
 def test_training_improves_the_test_bound(tiny, tmp_path):
     record = training.train(tiny.replace(samples_total=150_000), tmp_path)
     test = record.curve[record.curve["split"] == "test"]
     engine = training.Engine(tiny, data.load("digits"))
-    (initial,) = engine.evaluate(checkpoints.Run(engine.initial_state))
+    (initial,) = engine.evaluate(checkpoints.Run(engine.initial_state), is_end=False)
     assert test["samples_evaluated"].tolist() == [100_000, 125_000, 150_000]
-    assert test["bound"].iloc[-1] > initial["bound"] + 10
+    assert test["value"].iloc[-1] > initial["value"] + 10
 
 
 def test_progress_is_reported(tiny, tmp_path):
@@ -148,7 +148,7 @@ def test_an_evaluation_that_is_not_finite_is_not_recorded(tiny, tmp_path):
     engine = training.Engine(tiny, data.load("digits"))
     checkpoints.save(tiny, with_huge_weights(checkpoints.load(tiny, engine.initial_state)))
     kept = checkpoints.path(tiny).read_bytes()
-    with pytest.raises(DivergedError, match=r"bound, .*on test is not finite.*\(4,000 samples\).*learning_rate"):
+    with pytest.raises(DivergedError, match=r"value, .*on t.* is not finite.*\(4,000 samples\).*learning_rate"):
         training.train(tiny, tmp_path / "other")
     assert checkpoints.path(tiny).read_bytes() == kept and not (tmp_path / "other").exists()
 
@@ -157,8 +157,8 @@ def test_log_px_of_a_model_that_is_not_finite_is_not_recorded(tiny):
     # The estimators refuse it with an error of their own, or give a value that is not finite.
     engine = training.Engine(tiny.replace(metric="log_px"), data.load("digits"))
     engine.x_eval = {split: x[:10] for split, x in engine.x_eval.items()}
-    with pytest.raises(DivergedError, match=r"log p.*no estimate|log_px.*not finite"):
-        engine.evaluate(with_huge_weights(checkpoints.Run(engine.initial_state)))
+    with pytest.raises(DivergedError, match=r"log p.*no estimate|value.*not finite"):
+        engine.evaluate(with_huge_weights(checkpoints.Run(engine.initial_state)), is_end=True)
 
 
 def test_a_longer_checkpoint_is_not_taken_for_a_shorter_run_and_stays(tiny, tmp_path, capsys):
@@ -173,4 +173,4 @@ def test_a_longer_checkpoint_is_not_taken_for_a_shorter_run_and_stays(tiny, tmp_
     assert any((long[name] != short[name]).any() for name in long)
     assert set(again.curve["samples_evaluated"]) == {2000} and len(again.facts["kl_per_dimension"]) == 2
     checkpoints.path(tiny).unlink()
-    assert training.train(shorter, tmp_path / "alone").curve[["bound", "kl"]].equals(again.curve[["bound", "kl"]])
+    assert training.train(shorter, tmp_path / "alone").curve[["value", "kl"]].equals(again.curve[["value", "kl"]])

@@ -10,9 +10,9 @@ from replication.paper import reference, verdict
 
 
 def curves_of(bound: float, samples: int = 1_000_000, **changes) -> pd.DataFrame:
-    row = {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "seed": 0, "split": "test", "bound_se": 0.3}
-    early = row | {"samples_evaluated": 100_000, "bound": -500.0}
-    return pd.DataFrame([early | changes, row | {"samples_evaluated": samples, "bound": bound} | changes])
+    row = {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "seed": 0, "split": "test", "se": 0.3}
+    early = row | {"samples_evaluated": 100_000, "value": -500.0}
+    return pd.DataFrame([early | changes, row | {"samples_evaluated": samples, "value": bound} | changes])
 
 
 def test_final_bound_is_compared_at_the_same_number_of_samples():

@@ -42,7 +42,7 @@ def test_weights_come_back_as_they_were(trained):
     # Fails if a layer is stored under another's name: the bound would be another model's.
     config, folder = trained
     on_test = records.require(config, folder).curve.query("split == 'test'")
-    assert abs(deviations(config, records.load_weights(config, folder), on_test["bound"])[-1]) < MAX_Z
+    assert abs(deviations(config, records.load_weights(config, folder), on_test["value"])[-1]) < MAX_Z
 
 
 def test_truncated_foreign_and_missing_weights_are_refused(trained):
@@ -73,7 +73,7 @@ def test_shipped_weights_give_the_recorded_bound(config, load_or_skip):
     # of the curve is told apart; that before the last need not be, since a long run ends on a plateau.
     load_or_skip(config.dataset)
     record = records.require(config, paths.runs("paper"))
-    bounds = record.curve.query("split == 'test'")["bound"]
+    bounds = record.curve.query("split == 'test'")["value"]
     earlier_and_last = bounds.iloc[[len(bounds) // 2, -1]]
     earlier, last = deviations(config, records.load_weights(config, paths.runs("paper")), earlier_and_last)
     assert record.samples_evaluated >= 10_000_000
@@ -89,7 +89,7 @@ def test_wake_sleep_that_the_verdict_judges_has_the_recorded_bound(config, load_
     stored = np.load(paths.runs("paper") / config.run_id / records.WEIGHTS)
     assert {stored[name].dtype for name in weights} == {np.dtype("float32")}
     on_test = records.require(config, paths.runs("paper")).curve.query("split == 'test'")
-    assert abs(deviations(config, weights, on_test["bound"].iloc[-1:])[0]) < MAX_Z
+    assert abs(deviations(config, weights, on_test["value"].iloc[-1:])[0]) < MAX_Z
 
 
 def test_shipped_weights_are_small():

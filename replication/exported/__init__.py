@@ -26,6 +26,7 @@ from replication.exported import runner
 from replication.progress import bar
 from replication.runs import checkpoints, evaluation, records, running_mean, training
 from replication.runs.checkpoints import Run
+from replication.runs.points import evaluation_points
 
 # What the bound of the returned weights may differ by when TensorFlow evaluates it here, in its standard errors.
 MOST_STANDARD_ERRORS_APART = 0.05
@@ -94,7 +95,7 @@ def _job(config: RunConfig, folder: Path, arrays: dict[str, np.ndarray]) -> dict
     engine = training.Engine(config, data.load(config.dataset, config.preparation))
     params = engine.initial_state.params
     per_step = config.samples_per_step
-    points = [math.ceil(n / per_step) for n in evaluation.evaluation_points(config.metric, config.samples_total)]
+    points = [math.ceil(n / per_step) for n in evaluation_points(config.metric, config.samples_total)]
     noise = [draws.stream(engine.seed, step, "evaluation", "test").numpy().tolist() for step in points]
 
     def keep(array: tf.Tensor) -> str:
@@ -179,6 +180,8 @@ def _collect(job: dict[str, Any], file: Path, records_folder: Path) -> records.R
         contributors=contributors,
     )
     _check(config, engine, run)
+    if step * config.samples_per_step >= config.samples_total:
+        run = run._replace(rows=_with_train_at_the_end(config, engine, run))
     return training.save_record(config, dataset, run, records_folder)
 
 
@@ -194,18 +197,27 @@ def _rows(config: RunConfig, progress: dict[str, Any]) -> list[dict]:
             del row["step"]
             on_train = running_mean.bound(sums, config.samples_per_step)
             common = {"samples_evaluated": row["samples_evaluated"], "seconds": row["seconds"]}
-            rows += [{**common, "split": "train", **on_train}, {**row, "split": "test"}]
-    columns = ["samples_evaluated", "split", "bound", "bound_se", "reconstruction", "kl", "seconds"]
+            rows.append({**common, "split": "train", "measure": "running_mean", **on_train})
+            rows.append({**row, "split": "test", "measure": "evaluated"})
+    columns = ["samples_evaluated", "split", "measure", "value", "se", "reconstruction", "kl", "seconds"]
     return [{name: row[name] for name in columns if name in row} for row in rows]
+
+
+def _with_train_at_the_end(config: RunConfig, engine: training.Engine, run: Run) -> tuple[dict, ...]:
+    """The rows with the model evaluated on train, as the engine has them at the end of a run."""
+    *earlier, on_test = run.rows
+    noise = draws.stream(engine.seed, run.state.step, "evaluation", "train")
+    on_train = evaluation.bound(config, run.state.params, engine.x_eval["train"], noise)
+    return (*earlier, {**on_test, "split": "train", **on_train}, on_test)
 
 
 def _check(config: RunConfig, engine: training.Engine, run: Run) -> None:
     """Raise RecordError unless TensorFlow finds the last bound, too, from the same weights and noise."""
     noise = draws.stream(engine.seed, run.state.step, "evaluation", "test")
     here = evaluation.bound(config, run.state.params, engine.x_eval["test"], noise)
-    apart = abs(here["bound"] - run.rows[-1]["bound"]) / here["bound_se"]
+    apart = abs(here["value"] - run.rows[-1]["value"]) / here["se"]
     if not apart <= MOST_STANDARD_ERRORS_APART:
         raise RecordError(
-            f"the bound of the weights is {here['bound']:.3f} nats here and {run.rows[-1]['bound']:.3f} where they "
+            f"the bound of the weights is {here['value']:.3f} nats here and {run.rows[-1]['value']:.3f} where they "
             "were trained: the file is not what the runner wrote, or the other machine does not compute as this one."
         )

@@ -155,7 +155,7 @@ def train(job: dict, deadline: float, until: float, platform_name: str) -> None:
     if progress["first_bad"] >= 0:
         sys.exit(f"{job['run_id']} diverged at step {progress['first_bad']}.")
     rate = (progress["step"] - before[0]) * job["samples_per_step"] / max(progress["seconds"] - before[1], 1e-9)
-    bound_now = f"{progress['rows'][-1]['bound']:.2f} nats on test" if progress["rows"] else "not evaluated yet"
+    bound_now = f"{progress['rows'][-1]['value']:.2f} nats on test" if progress["rows"] else "not evaluated yet"
     samples = progress["step"] * job["samples_per_step"]
     print(f"{job['run_id']}: {samples:,} samples, {bound_now}, {rate:,.0f} samples/s", flush=True)
 
@@ -198,8 +198,8 @@ def _evaluate(terms: list) -> dict[str, float]:
     log_px_given_z, kl = (np.asarray(term) for term in terms)
     elbo = (log_px_given_z - kl).astype(np.float64)
     return {
-        "bound": float(elbo.mean()),
-        "bound_se": float(elbo.std(ddof=1) / len(elbo) ** 0.5),
+        "value": float(elbo.mean()),
+        "se": float(elbo.std(ddof=1) / len(elbo) ** 0.5),
         "reconstruction": float(np.mean(log_px_given_z, dtype=np.float64)),
         "kl": float(np.mean(kl, dtype=np.float64)),
     }

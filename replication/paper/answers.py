@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from replication.paper import appendix_f, claims, names, verdict
-from replication.runs.records import Record, curves, last_rows
+from replication.runs import curves
+from replication.runs.records import Record
 
 if TYPE_CHECKING:
     from replication.model.latent import Proposals  # imports TensorFlow
@@ -52,7 +53,7 @@ def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record]
 
 def lower_bound(runs: list[Record]) -> str:
     """Notebook 2: whether AEVB is ahead of wake-sleep, by how much, and how many curves are the paper's."""
-    table = verdict.compare_with_paper(curves(runs))
+    table = verdict.compare_with_paper(curves.as_reported(curves.table(runs)))
     above = claims.above(table)
     lines = [
         "From where the paper draws both, AEVB is above wake-sleep at every evaluation point in "
@@ -69,7 +70,7 @@ def lower_bound(runs: list[Record]) -> str:
 
 def marginal_likelihood(runs: list[Record]) -> str:
     """Notebook 3: which algorithm explains the data best, and where we are furthest from the paper."""
-    table = verdict.compare_with_paper(curves(runs), 3)
+    table = verdict.compare_with_paper(curves.as_reported(curves.table(runs)), 3)
     lines = []
     for n_train, of in table[table["split"] == "test"].groupby("n_train"):
         end = of.groupby("algorithm")["samples_evaluated"].max().min()
@@ -92,7 +93,7 @@ def manifolds(runs: list[Record]) -> str:
     """Notebook 4: what two latent variables say of an image."""
     return names.in_lines(
         f"{names.DATASETS[run.config.dataset]}: two latent variables reach a bound of "
-        f"{_on_test(run)['bound']:.0f} nats on test after {run.samples_evaluated:,} samples; "
+        f"{_on_test(run)['value']:.0f} nats on test after {run.samples_evaluated:,} samples; "
         f"they tell {_on_test(run)['kl']:.1f} nats of each image."
         for run in runs
     )
@@ -105,7 +106,7 @@ def superfluous(runs: list[Record], units: pd.DataFrame) -> str:
     """
     n_latent, most = units.index.max(), units.loc[units.index.max()]
     lines = [f"Of {n_latent} latent variables the model uses {most['active']:.0f} (KL above {claims.ACTIVE} nats)."]
-    table = claims.gap(verdict.compare_with_paper(curves(runs)))
+    table = claims.gap(verdict.compare_with_paper(curves.as_reported(curves.table(runs))))
     for dataset, cases in _by_dataset(table):
         known = cases[cases["holds_in_paper"].notna()]
         lines.append(
@@ -118,8 +119,8 @@ def superfluous(runs: list[Record], units: pd.DataFrame) -> str:
 
 def full_vb(runs: list[Record]) -> str:
     """Notebook 6: what a posterior over the weights buys and costs."""
-    every = curves(runs)
-    table = appendix_f.against_map(last_rows(every))
+    every = curves.table(runs)
+    table = appendix_f.against_map(curves.last(curves.evaluated(every)))
     test = table["test", "full VB"] - table["test", "MAP"]
     share = (table["gap", "full VB"] / table["gap", "MAP"])[table["gap", "MAP"] > claims.WIDER]
     seconds = every.groupby(["algorithm", "n_latent", "n_train"])["seconds"].max()
@@ -171,9 +172,9 @@ def _except(table: pd.DataFrame) -> str:
 
 def _last_on_test(runs: list[Record], *by: str) -> pd.Series:
     """The last bound on test per value of `by` [nats]."""
-    table = curves(runs, *by)
+    table = curves.table(runs)
     on_test = table[table["split"] == "test"].sort_values("samples_evaluated")
-    return on_test.groupby(list(by))["bound"].last()
+    return on_test.groupby(list(by))["value"].last()
 
 
 def _on_test(run: Record) -> pd.Series:

@@ -16,7 +16,7 @@ def lost_after_best(curves: pd.DataFrame) -> pd.DataFrame:
 
 def _without_weights(curves: pd.DataFrame) -> pd.DataFrame:
     """With a column `value`: the bound without the weights' KL; for full VB the weights are sampled."""
-    return curves.assign(value=curves["bound"].where(curves["algorithm"] == "aevb", curves.get("bound_sampled")))
+    return curves.assign(value=curves["value"].where(curves["algorithm"] == "aevb", curves.get("bound_sampled")))
 
 
 def against_map(last: pd.DataFrame) -> pd.DataFrame:

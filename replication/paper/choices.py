@@ -17,7 +17,8 @@ from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import Plan, make_plan
 from replication.paper.readings import AUTHORS_WAKE_SLEEP, Reading
 from replication.paper.verdict import FIT_UNTIL
-from replication.runs.records import Record, curves, existing
+from replication.runs import curves
+from replication.runs.records import Record, existing
 
 LEARNING_RATES = (0.01, 0.02, 0.1)  # the paper's three
 FIT_FROM = 500_000
@@ -124,9 +125,11 @@ def _panels(choices: Sequence[list[Record]], figure: int) -> pd.DataFrame:
 
     `choice` is the number of the choice in `choices`, each of which has the records of its runs.
     """
-    keys, _ = verdict.PANELS[figure]
+    keys = verdict.PANELS[figure]
     ours = [
-        curves(runs).assign(choice=number, step=max(run.config.samples_per_step for run in runs))
+        curves.as_reported(curves.table(runs)).assign(
+            choice=number, step=max(run.config.samples_per_step for run in runs)
+        )
         for number, runs in enumerate(choices)
     ]
     table = verdict.compare_with_paper(pd.concat(ours), figure, by=["choice", "step"])
@@ -146,7 +149,7 @@ def _panels(choices: Sequence[list[Record]], figure: int) -> pd.DataFrame:
 
 def _early_curves(figure: int) -> dict[tuple[str, str], int]:
     """How many of the paper's curves of a dataset and algorithm are drawn at FIT_UNTIL."""
-    keys, _ = verdict.PANELS[figure]
+    keys = verdict.PANELS[figure]
     paper = reference.load(figure)
     if figure == 2:
         paper = paper[paper["split"] == "test"]

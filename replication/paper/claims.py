@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from replication.paper import names, verdict
+from replication.runs import curves
 from replication.runs.records import Record
 
 COLUMNS = ["claim", "panel", "split", "samples_evaluated", "ours", "paper", "holds", "holds_in_paper"]
@@ -72,12 +73,12 @@ def samples_needed(figure2: pd.DataFrame) -> pd.DataFrame:
     for panel, split, both in _algorithms(figure2):
         factors, at_least = {}, []
         for source in SOURCES:
-            curves = _common(both)[source].dropna()
+            common = _common(both)[source].dropna()
             factors[source] = np.nan
-            if len(curves):
-                level = curves["wake_sleep"].iloc[-1] - LESS
-                factors[source] = _first_reached(curves["wake_sleep"], level) / _first_reached(curves["aevb"], level)
-                if curves["aevb"].iloc[0] >= level:
+            if len(common):
+                level = common["wake_sleep"].iloc[-1] - LESS
+                factors[source] = _first_reached(common["wake_sleep"], level) / _first_reached(common["aevb"], level)
+                if common["aevb"].iloc[0] >= level:
                     at_least.append(source)
         end = _common(both)["ours"].dropna().index.max()
         claim = f"samples to wake-sleep's last bound less {LESS:g} nat: wake-sleep's over AEVB's"
@@ -176,15 +177,15 @@ def against_independent_gaussian(records: list[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         for split, baseline in record.facts.get("independent_gaussian", {}).items():
-            last = record.curve[record.curve["split"] == split].iloc[-1]
+            last = curves.as_reported(curves.table([record])).query(f"split == '{split}'").iloc[-1]
             rows.append({
                 "dataset": record.config.dataset,
                 "algorithm": record.config.algorithm,
                 "n_latent": record.config.n_latent,
                 "split": split,
-                "bound": last["bound"],
+                "bound": last["value"],
                 "independent Gaussian": baseline,
-                "difference": last["bound"] - baseline,
+                "difference": last["value"] - baseline,
             })  # fmt: skip
     return pd.DataFrame(
         rows, columns=["dataset", "algorithm", "n_latent", "split", "bound", "independent Gaussian", "difference"]
@@ -237,7 +238,7 @@ def escapes(records: list[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         on_test = record.curve[record.curve["split"] == "test"]
-        above = on_test["bound"] - record.facts["independent_gaussian"]["test"]
+        above = on_test["value"] - record.facts["independent_gaussian"]["test"]
         left = on_test["samples_evaluated"][above > verdict.tolerance(2, record.config.dataset)]
         end = on_test["samples_evaluated"].iloc[-1]
         rows.append([record.config.n_latent, end, left.min() if len(left) else "", round(above.iloc[-1], 1)])

@@ -13,7 +13,7 @@ from replication.paper import choices, claims, experiments, names, reference, ve
 from replication.paper.plans import Plan, make_plan
 from replication.paper.profiles import SIZES
 from replication.paper.readings import READINGS, Reading
-from replication.runs import records
+from replication.runs import curves, records
 
 README = paths.ROOT / "README.md"
 MARKERS = ("<!-- verdict: written by `python -m replication verdict --readme` -->", "<!-- /verdict -->")
@@ -58,7 +58,10 @@ def load(plan: Plan) -> Summary:
                 f"There is no record of figure {figure} on {', '.join(plan.datasets)} in {folder}: restore it, "
                 "train the runs, or choose other datasets; the verdict needs figures 2 and 3."
             )
-    compared = {figure: verdict.compare_with_paper(records.curves(runs), figure) for figure, runs in found.items()}
+    compared = {
+        figure: verdict.compare_with_paper(curves.as_reported(curves.table(runs)), figure)
+        for figure, runs in found.items()
+    }
     tables = [
         claims.above(compared[2]),
         claims.samples_needed(compared[2]),
@@ -89,7 +92,7 @@ def final_values(plan: Plan) -> dict[int, pd.DataFrame]:
     """Per figure that has records: the last value of every curve and the paper's there [nats]."""
     columns = ["tolerance", "n_seeds", "in_seed_sds"]
     return {
-        figure: verdict.final_values(records.curves(runs), figure).drop(columns=columns)
+        figure: verdict.final_values(curves.as_reported(curves.table(runs)), figure).drop(columns=columns)
         for figure, runs in recorded(plan).items()
         if runs
     }
@@ -198,7 +201,7 @@ def most_misses(found: Summary) -> str:
         return "No curve is above or below."
     group = ["figure", "dataset", "algorithm"]
     (figure, dataset, algorithm), of = max(misses.groupby(group), key=lambda item: len(item[1]))
-    panel = verdict.PANELS[figure][0]
+    panel = verdict.PANELS[figure]
     every = found.comparisons[figure].merge(of[panel], on=panel)
     is_outside = every["difference"].abs() > every["tolerance"]
     outside = every[is_outside & (every["samples_evaluated"] >= verdict.ALONG_FROM)]
@@ -246,7 +249,7 @@ def as_markdown(found: Summary) -> str:
 
 def _panels(table: pd.DataFrame, figure: int, title: str) -> str:
     """A row per panel of the figure, a column per algorithm and split."""
-    panel = verdict.PANELS[figure][0][1]
+    panel = verdict.PANELS[figure][1]
     columns = [(a, s) for a in names.ALGORITHMS if a in set(table["algorithm"]) for s in ("train", "test")]
     rows = [[title, *(f"{names.ALGORITHMS[algorithm]}, {split}" for algorithm, split in columns)]]
     for (dataset, size), cells in table.groupby(["dataset", panel]):

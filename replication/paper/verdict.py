@@ -17,9 +17,9 @@ import pandas as pd
 
 from replication.paper import reference
 
-PANELS = {  # what tells the curves of a figure apart, and the column that it shows
-    2: (["dataset", "n_latent", "algorithm", "split"], "bound"),
-    3: (["dataset", "n_train", "algorithm", "split"], "log_px"),
+PANELS = {  # what tells the curves of a figure apart
+    2: ["dataset", "n_latent", "algorithm", "split"],
+    3: ["dataset", "n_train", "algorithm", "split"],
 }
 ALONG_FROM = 1_000_000  # training samples
 FIT_UNTIL = {2: 3_000_000, 3: 5_000_000}  # what the search for the closest reading sees, per figure
@@ -37,9 +37,9 @@ def compare_with_paper(curves: pd.DataFrame, figure: int = 2, by: Sequence[str] 
     `in_seed_sds` is the difference in its own standard deviation by chance of the seeds, where a panel has several: the
     paper has one seed, we have a mean. `by` names columns that tell more of our curves apart.
     """
-    keys, column = PANELS[figure]
+    keys = PANELS[figure]
     table = curves.groupby([*by, *keys, "samples_evaluated"], as_index=False).agg(
-        ours=(column, "mean"), evaluation=(f"{column}_se", "mean"), spread=(column, "std"), n_seeds=(column, "size")
+        ours=("value", "mean"), evaluation=("se", "mean"), spread=("value", "std"), n_seeds=("seed", "nunique")
     )
     table["paper"] = np.nan
     drawn = dict(list(reference.load(figure).groupby(keys)))
@@ -62,7 +62,7 @@ def judge(table: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
     the tolerance, `distance` the mean absolute difference over them in tolerances; `late` is the share beyond
     FIT_UNTIL, NaN where there is no such point. A curve without a common point keeps its row: it is `not run`.
     """
-    keys, _ = PANELS[figure]
+    keys = PANELS[figure]
     common = table.dropna(subset=["difference"])
     furthest = common.loc[common.groupby(keys)["samples_evaluated"].idxmax()]
     beyond = common[common["samples_evaluated"] >= ALONG_FROM]
@@ -112,7 +112,7 @@ def classify(difference: float, within: float) -> str:
 
 def as_objects(table: pd.DataFrame, figure: int = 2) -> list[dict[str, Any]]:
     """One object per curve of the paper, with the values of `compare_with_paper` at every evaluation point."""
-    keys, _ = PANELS[figure]
+    keys = PANELS[figure]
     ours = dict(list(table.groupby(keys)))
     objects = []
     for row in judge(table, figure).to_dict("records"):
@@ -132,7 +132,7 @@ def as_objects(table: pd.DataFrame, figure: int = 2) -> list[dict[str, Any]]:
 def final_values(curves: pd.DataFrame, figure: int = 2) -> pd.DataFrame:
     """The rows of `compare_with_paper` at the last evaluation point of every run."""
     table = compare_with_paper(curves, figure)
-    run = [key for key in PANELS[figure][0] if key != "split"]
+    run = [key for key in PANELS[figure] if key != "split"]
     is_last = table["samples_evaluated"] == table.groupby(run)["samples_evaluated"].transform("max")
     return table[is_last].reset_index(drop=True)
 
@@ -159,5 +159,5 @@ def marginal_likelihoods(curves: pd.DataFrame, millions: tuple[float, ...] = (1,
     wanted = [round(m * 1e6) for m in millions]
     table = compare_with_paper(curves[curves["samples_evaluated"].isin(wanted)], 3)
     return table.assign(millions=table["samples_evaluated"] / 1e6)[
-        [*PANELS[3][0], "millions", "ours", "paper", "difference"]
+        [*PANELS[3], "millions", "ours", "paper", "difference"]
     ]

@@ -76,8 +76,8 @@ def estimators(curves: pd.DataFrame) -> Figure:
     for name in palette.ESTIMATORS:
         for row in (above, below):
             _training(row, test[test["estimator"] == name], _of_estimator(name))
-    lowest = test.loc[test.groupby("estimator")["bound"].tail(1).idxmin(), "estimator"]
-    others = test.loc[test["estimator"] != lowest, "bound"]
+    lowest = test.loc[test.groupby("estimator")["value"].tail(1).idxmin(), "estimator"]
+    others = test.loc[test["estimator"] != lowest, "value"]
     above[0].set_ylim(others.min() - 3, others.max() + 3)
     figure.supylabel(BOUND, fontsize="medium")
     above[0].set_title(f"enlarged; below this axis: {names.ESTIMATORS[lowest]}")
@@ -109,7 +109,7 @@ def minibatches(curves: pd.DataFrame) -> Figure:
 def _training(row: Sequence[Axes], curve: pd.DataFrame, style: Mapping[str, Any]) -> None:
     """One run in both panels: against its training samples, against its seconds."""
     for axes, x in zip(row, ("samples_evaluated", "seconds"), strict=True):
-        axes.plot(curve[x], curve["bound"], **style)
+        axes.plot(curve[x], curve["value"], **style)
         axes.grid(alpha=0.25, linewidth=0.5)
 
 
@@ -124,7 +124,7 @@ def full_vb(curves: pd.DataFrame) -> Figure:
     figure, row = plt.subplots(
         1, len(n_latents), figsize=(4.6 * len(n_latents), 4.2), sharey=True, squeeze=False, layout="constrained"
     )
-    lines = (("aevb", "bound", "MAP", "o"), ("full_vb", "bound_sampled", "full VB, weights sampled", "s"),
+    lines = (("aevb", "value", "MAP", "o"), ("full_vb", "bound_sampled", "full VB, weights sampled", "s"),
              ("full_vb", "bound_at_mean", "full VB, weights at the mean", "D"))  # fmt: skip
     for axes, n_latent in zip(row[0], n_latents, strict=True):
         for algorithm, column, label, marker in lines:

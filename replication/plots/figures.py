@@ -38,11 +38,12 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
         ours = curves[curves["dataset"] == dataset]
         for axes, n_latent in zip(row, sorted(ours["n_latent"].unique()), strict=False):
             axes.set_visible(True)
-            _lines(axes, paper[(paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)], "value")
-            _lines(axes, ours[ours["n_latent"] == n_latent], "bound")
+            drawn = paper[(paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)]
+            _lines(axes, drawn, is_papers=True)
+            _lines(axes, ours[ours["n_latent"] == n_latent], is_papers=False)
             axes.set(title=names.panel(dataset, "n_latent", n_latent), xscale="log")
             axes.set_xlim(*X_LIMITS.get(dataset, (None, None)))
-            axes.set_ylim(*_y_limits(Y_LIMITS.get(dataset), _ends(ours, "n_latent", "bound")))
+            axes.set_ylim(*_y_limits(Y_LIMITS.get(dataset), _ends(ours, "n_latent")))
             axes.grid(alpha=0.25, linewidth=0.5)
             axes.set_xlabel("training samples evaluated")
         row[0].set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
@@ -58,11 +59,11 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
     for axes, n_train in zip(row[0], sizes, strict=True):
         reference = paper[(paper["dataset"] == dataset) & (paper["n_train"] == n_train)]
         ours = curves[curves["n_train"] == n_train]
-        for table, column in ((reference, "value"), (ours, "log_px")):
-            _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), column)
+        for table, is_papers in ((reference, True), (ours, False)):
+            _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), is_papers)
         axes.set(title=names.panel(dataset, "n_train", n_train), xlim=X_LIMITS_3)
         axes.set_xlabel("training samples evaluated (millions)")
-        axes.set_ylim(*_y_limits(Y_LIMITS_3 if len(reference) else None, _ends(curves, "n_train", "log_px")))
+        axes.set_ylim(*_y_limits(Y_LIMITS_3 if len(reference) else None, _ends(curves, "n_train")))
         axes.grid(alpha=0.25, linewidth=0.5)
         longest = ours["samples_evaluated"].max() / 1e6
         if longest < 0.9 * X_LIMITS_3[1]:  # a short run fills its panel
@@ -72,19 +73,19 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
     return figure
 
 
-def _lines(axes: Axes, curves: pd.DataFrame, column: str) -> None:
-    """A line per algorithm and split: the paper's `value` thin and pale, ours over it.
+def _lines(axes: Axes, curves: pd.DataFrame, is_papers: bool) -> None:
+    """A line per algorithm and split: the paper's thin and pale, ours over it.
 
     Of several seeds the mean, in a band from the lowest to the highest that ends where the first of them does.
     """
     for (algorithm, split), curve in curves.groupby(["algorithm", "split"]):
-        line = _line(algorithm, split, is_papers=column == "value")
+        line = _line(algorithm, split, is_papers)
         if "seed" in curve and curve["seed"].nunique() > 1:
             everywhere = curve["samples_evaluated"] <= curve.groupby("seed")["samples_evaluated"].max().min()
-            band = curve[everywhere].groupby("samples_evaluated")[column].agg(["min", "max"])
+            band = curve[everywhere].groupby("samples_evaluated")["value"].agg(["min", "max"])
             axes.fill_between(band.index, band["min"], band["max"], color=line["color"], alpha=0.2, linewidth=0)
-            curve = curve.groupby("samples_evaluated", as_index=False)[column].mean()
-        axes.plot(curve["samples_evaluated"], curve[column], **line)
+            curve = curve.groupby("samples_evaluated", as_index=False)["value"].mean()
+        axes.plot(curve["samples_evaluated"], curve["value"], **line)
 
 
 def _line(algorithm: str, split: str, is_papers: bool) -> dict[str, Any]:
@@ -95,9 +96,9 @@ def _line(algorithm: str, split: str, is_papers: bool) -> dict[str, Any]:
     return {"color": colour, "linestyle": style, "linewidth": 1.6, "marker": marker, "markersize": 4, "markevery": 0.1}
 
 
-def _ends(curves: pd.DataFrame, panel: str, column: str) -> pd.Series:
+def _ends(curves: pd.DataFrame, panel: str) -> pd.Series:
     """The last value of every curve; `panel` tells panels apart."""
-    return curves.groupby([panel, "algorithm", "split"])[column].last()
+    return curves.groupby([panel, "algorithm", "split"])["value"].last()
 
 
 def _y_limits(limits: tuple[float, float] | None, ends: pd.Series) -> tuple[float | None, float | None]:

@@ -31,6 +31,7 @@ SOURCE = (
     "algorithms/*.py",
     "runs/training.py",
     "runs/evaluation.py",
+    "runs/points.py",
     "runs/running_mean.py",
 )
 # What numpy and JSON raise for a file that is not what was written.

@@ -1,4 +1,4 @@
-"""What a curve shows, and where along a run: the bound, or log p(x) by two estimators; means over a split, in nats."""
+"""What a curve shows: the bound, or log p(x) by two estimators; means over a split, in nats."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,33 +18,15 @@ from replication.model.estimators import Bound, sgvb_b
 N_WEIGHT_SAMPLES = 10
 INFLATIONS = (1.5, 9.0)  # of the draws' covariance, for importance sampling: to fit, and to see what the fit misses
 PRUNED = 0.05  # nats: a weight with a smaller KL has learned nothing
+CHUNK = 10_000  # datapoints whose bound is evaluated at once: 50,000 take gigabytes
 N_DATAPOINTS_LOG_PX = 1000  # the first of either split (section 5)
-
-
-FIRST_POINT = 100_000
-PREFERRED = (1, 1.25, 1.6, 2, 2.5, 3, 4, 5, 6, 8)
-EARLY, EVERY = (100_000, 250_000, 500_000, 1_000_000), 2_500_000
-
-
-def evaluation_points(metric: str, samples_total: int) -> list[int]:
-    """Where along a run its curve is evaluated, in training samples; every run is also evaluated at its end.
-
-    For the bound 10 points per decade from 1e5, since figure 2 has a logarithmic axis. For log p(x), which costs more
-    and stands on a linear axis in figure 3, every 2.5 million after a few early ones.
-    """
-    if metric == "bound":
-        n_decades = len(str(samples_total // FIRST_POINT))
-        grid = [round(FIRST_POINT * p * 10**decade) for decade in range(n_decades) for p in PREFERRED]
-    else:
-        grid = [*EARLY, *range(EVERY, samples_total, EVERY)]
-    return [point for point in grid if point < samples_total] + [samples_total]
 
 
 def trains_on_its_bound(config: RunConfig) -> bool:
     """Whether the curve on train is the running mean of the minibatches' bound, as in the paper's figure 2.
 
-    Otherwise the model is evaluated on train as on test: figure 3 is, and full VB, whose minibatches see one draw of
-    the weights.
+    The model of such a run is evaluated on train at the run's end only. Others are evaluated on train as on test:
+    figure 3's, and full VB's, whose minibatches see one draw of the weights.
     """
     return config.metric == "bound" and config.algorithm != "full_vb"
 
@@ -53,9 +35,7 @@ def datapoints(config: RunConfig, dataset: Dataset) -> dict[str, tf.Tensor]:
     """The datapoints of each split on which a run is evaluated."""
     size = N_DATAPOINTS_LOG_PX if config.metric == "log_px" else None
     splits = {"train": dataset.x_train[: config.n_train], "test": dataset.x_test}
-    if trains_on_its_bound(config):
-        del splits["train"]
-    x_eval = {split: tf.constant(x[:size]) for split, x in splits.items()}
+    x_eval = {split: tf.convert_to_tensor(x[:size]) for split, x in splits.items()}
     if config.targets == "binarised":  # the same draw for every seed and at every evaluation point
         streams = {split: draws.stream(0, 0, "evaluation", "targets", split) for split in x_eval}
         return {split: draws.bernoulli(streams[split], x) for split, x in x_eval.items()}
@@ -70,9 +50,13 @@ def evaluate(config: RunConfig, params: Any, x: tf.Tensor, seed_pair: tf.Tensor)
 
 def bound(config: RunConfig, params: networks.Params, x: tf.Tensor, seed_pair: tf.Tensor) -> dict[str, float]:
     """The lower bound with its standard error over datapoints, and its parts; one sample of z per datapoint."""
-    terms = _bound(params, x, config.n_latent, seed_pair)
+    chunks = [
+        _bound(params, x[i : i + CHUNK], config.n_latent, draws.fold_in(seed_pair, i) if i else seed_pair)
+        for i in range(0, len(x), CHUNK)
+    ]
+    terms = Bound(*(tf.concat(term, axis=0) for term in zip(*chunks, strict=True)))
     return {
-        **_mean_and_se("bound", terms.elbo),
+        **_mean_and_se(terms.elbo),
         "reconstruction": _mean(terms.log_px_given_z),
         "kl": _mean(terms.kl),
     }
@@ -97,7 +81,7 @@ def full_bound(config: RunConfig, params: full_vb.Params, x: tf.Tensor, seed_pai
     )
     kl_per_weight = tf.nest.flatten(full_vb.kl_per_weight(params.decoder))
     return {
-        **_mean_and_se("bound", terms.elbo),
+        **_mean_and_se(terms.elbo),
         "reconstruction": _mean(terms.log_px_given_z),
         "kl": _mean(terms.kl),
         "kl_weights": _mean(terms.kl_weights),
@@ -117,9 +101,9 @@ def log_px(config: RunConfig, params: Any, x: tf.Tensor, seed_pair: tf.Tensor) -
         networks.log_joint, (params.decoder, x), config.n_latent, seed_pair, _encoder_proposals(params, x)
     )
     return {
-        **_mean_and_se("log_px", paper.log_px),
-        **_mean_and_se("log_px_importance", check.log_px),
-        **_mean_and_se("difference", paper.log_px - check.log_px),
+        **_mean_and_se(paper.log_px),
+        **_mean_and_se(check.log_px, "log_px_importance"),
+        **_mean_and_se(paper.log_px - check.log_px, "difference"),
         "acceptance": _mean(acceptance),
         "ess_hmc": float(np.median(paper.ess)),
         "ess_importance": float(np.median(check.ess)),
@@ -168,6 +152,8 @@ def _mean(values: tf.Tensor) -> float:
     return float(np.mean(np.asarray(values, np.float64)))
 
 
-def _mean_and_se(name: str, values: tf.Tensor) -> dict[str, float]:
+def _mean_and_se(values: tf.Tensor, name: str = "") -> dict[str, float]:
+    """Columns `value` and `se`, or `name` and `name_se`."""
     values = np.asarray(values, np.float64)
-    return {name: _mean(values), f"{name}_se": float(np.std(values, ddof=1) / len(values) ** 0.5)}
+    se = float(np.std(values, ddof=1) / len(values) ** 0.5)
+    return {name or "value": _mean(values), f"{name}_se" if name else "se": se}

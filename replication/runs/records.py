@@ -19,10 +19,6 @@ from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.files import Bundle, Hash, locked, sha256
 
-SPLITS = ("train", "test")
-# In records made before the running mean was kept: the bound of the weights at that point on the training set, on MNIST
-# on its first 10,000 images, which are easier than all 50,000.
-TRAIN_EVALUATED = "train_evaluated"
 CURVE, WEIGHTS = "curve.csv", "weights.npz"
 PACKAGES = ("tensorflow", "tensorflow-probability", "numpy", "scipy", "arviz-stats")  # that decide numbers
 OF_LAST_ROW = ("kl_per_dimension", "weights_sha256")  # facts that say nothing of an earlier point of the run
@@ -30,7 +26,7 @@ CODE = ("replication", "pyproject.toml", "requirements.lock")  # a change of the
 
 
 class Record(NamedTuple):
-    """A run as recorded: the curve has one row per evaluation point and split, bounds in nats per datapoint."""
+    """A run as recorded: the curve has the rows of `runs/curves.py` without what the configuration says already."""
 
     config: RunConfig
     curve: pd.DataFrame
@@ -184,25 +180,6 @@ def existing(configs: Iterable[RunConfig], profile: str) -> list[Record]:
     """The records of a profile that are there, each run once; raises RecordError for a damaged one."""
     found = (load(config, paths.runs(profile)) for config in dict.fromkeys(configs))
     return [record for record in found if record]
-
-
-def curves(records: list[Record], *settings: str) -> pd.DataFrame:
-    """All curves below each other, with the columns of the configuration that tell them apart, and other `settings`.
-
-    Only rows of SPLITS: an older record has TRAIN_EVALUATED instead of train, which is no curve of the paper.
-    """
-    identity = ("dataset", "algorithm", "n_latent", "n_train", "seed", *settings)
-    every = pd.concat(
-        [record.curve.assign(**{name: getattr(record.config, name) for name in identity}) for record in records],
-        ignore_index=True,
-    )
-    return every[every["split"].isin(SPLITS)].reset_index(drop=True)
-
-
-def last_rows(curves: pd.DataFrame) -> pd.DataFrame:
-    """The rows of every run's last evaluation point."""
-    run = ["dataset", "algorithm", "n_latent", "n_train", "seed"]
-    return curves[curves["samples_evaluated"] == curves.groupby(run)["samples_evaluated"].transform("max")]
 
 
 def _pack(config: RunConfig, weights: Mapping[str, np.ndarray]) -> bytes:

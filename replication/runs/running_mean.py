@@ -43,7 +43,7 @@ def bound(sums: tuple[Sums, ...], samples_per_step: int) -> dict[str, float]:
     n = now.step - start.step
     mean = (now.total - start.total) / n
     variance = max((now.squared - start.squared) / n - mean**2, 0.0)
-    return {"bound": mean, "bound_se": math.sqrt(variance / max(n - 1, 1))}
+    return {"value": mean, "se": math.sqrt(variance / max(n - 1, 1))}
 
 
 def _is_mark(step: int, samples_per_step: int) -> bool:

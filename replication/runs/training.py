@@ -16,6 +16,7 @@ from replication.errors import DivergedError, EstimatorError
 from replication.model import baselines, latent, networks
 from replication.runs import checkpoints, device, evaluation, records, running_mean
 from replication.runs.checkpoints import Run
+from replication.runs.points import evaluation_points, grid
 
 CHUNK_SECONDS = 2.0  # the length of one compiled call: how often progress shows and a failure is seen
 CHECKPOINT_SECONDS = 45.0
@@ -45,9 +46,11 @@ def _train(
     dataset = _dataset(config.dataset, config.preparation)
     engine = Engine(config, dataset)
     run = checkpoints.load(config, engine.initial_state) or Run(engine.initial_state)
+    run = run._replace(rows=_without_an_earlier_end(config, run))
     saved_at, record, here = time.monotonic(), None, _here()
-    for point in evaluation.evaluation_points(config.metric, config.samples_total):
+    for point in evaluation_points(config.metric, config.samples_total):
         target = math.ceil(point / config.samples_per_step)
+        is_end = point == config.samples_total
         while run.step < target:
             mark = running_mean.next_mark(run.step, config.samples_per_step)
             run, objective = engine.advance(_with_contributor(config, run, here), min(target, mark))
@@ -57,7 +60,7 @@ def _train(
                 saved_at = time.monotonic()
         if run.step == target and not _is_evaluated(config, run):
             run = _with_contributor(config, run, here)
-            run = run._replace(rows=(*run.rows, *engine.evaluate(run)))
+            run = run._replace(rows=(*run.rows, *engine.evaluate(run, is_end)))
             checkpoints.save(config, run)
             record = save_record(config, dataset, run, folder)
     return record or save_record(config, dataset, run, folder)
@@ -70,7 +73,7 @@ class Engine:
         self.config = config
         self.seed = tf.constant(config.seed, tf.int64)
         self.x_train = tf.constant(dataset.x_train[: config.n_train])
-        self.x_eval = evaluation.datapoints(config, dataset)
+        self.x_eval = evaluation.datapoints(config, dataset._replace(x_train=self.x_train))
         self.initial_state = algorithms.build(config).init(self.seed)
         self.steps_per_call = 0
         self._compiled_steps = _compiled_steps(config.replace(seed=0, samples_total=1))
@@ -98,20 +101,22 @@ class Engine:
         sums_so_far = running_mean.append(run.sums, sums, self.config.samples_per_step)
         return run._replace(state=state, sums=sums_so_far, seconds=run.seconds + seconds), objective
 
-    def evaluate(self, run: Run) -> list[dict]:
-        """One row of the curve for each split, as `config.metric` asks.
+    def evaluate(self, run: Run, is_end: bool) -> list[dict]:
+        """The rows of the curve for both splits, as `config.metric` asks; `is_end` says that the run ends here.
 
         Raises DivergedError, naming the column, where a value is not finite.
         """
         samples = {"samples_evaluated": run.step * self.config.samples_per_step}
         rows: list[dict[str, Any]] = []
         if evaluation.trains_on_its_bound(self.config) and run.step:
-            rows.append({**samples, "split": "train", **running_mean.bound(run.sums, self.config.samples_per_step)})
+            mean = running_mean.bound(run.sums, self.config.samples_per_step)
+            rows.append({**samples, "split": "train", "measure": "running_mean", **mean})
+        splits = self.x_eval if is_end or not evaluation.trains_on_its_bound(self.config) else ("test",)
         try:
-            for split, x in self.x_eval.items():
+            for split in splits:
                 seed_pair = draws.stream(self.seed, run.state.step, "evaluation", split)
-                found = evaluation.evaluate(self.config, run.state.params, x, seed_pair)
-                rows.append({**samples, "split": split, **found})
+                values = evaluation.evaluate(self.config, run.state.params, self.x_eval[split], seed_pair)
+                rows.append({**samples, "split": split, "measure": "evaluated", **values})
         except EstimatorError as error:
             raise self._diverged(run, f"log p(x) has no estimate at step {run.step}: {error}", run.step) from error
         for row in rows:
@@ -204,6 +209,23 @@ def _with_contributor(config: RunConfig, run: Run, here: dict) -> Run:
     if {**last, **here} == last:
         return run
     return run._replace(contributors=(*run.contributors, {"from_samples": run.step * config.samples_per_step, **here}))
+
+
+def _without_an_earlier_end(config: RunConfig, run: Run) -> tuple[dict, ...]:
+    """The rows of a run that goes on, without what only the end of a shorter one had: the same as of one that did not.
+
+    That is a point beside the grid, and the model evaluated on train where the curve has the running mean.
+    """
+    if run.step * config.samples_per_step >= config.samples_total:
+        return run.rows
+    points = grid(config.metric, config.samples_total)
+    steps = {math.ceil(point / config.samples_per_step) for point in points}
+    has_running_mean = evaluation.trains_on_its_bound(config)
+    return tuple(
+        row for row in run.rows
+        if row["samples_evaluated"] // config.samples_per_step in steps
+        and not (has_running_mean and (row["split"], row["measure"]) == ("train", "evaluated"))
+    )  # fmt: skip
 
 
 def _is_evaluated(config: RunConfig, run: Run) -> bool:
