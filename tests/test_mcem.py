@@ -7,7 +7,7 @@ import tensorflow as tf
 from replication import algorithms, data
 from replication.algorithms import mcem
 from replication.config import ConfigError, RunConfig
-from replication.model.networks import decode
+from replication.model.networks import BernoulliDecoder, Dense, decode
 
 SEED = tf.constant(0, tf.int64)
 
@@ -23,13 +23,23 @@ def images(n: int) -> tf.Tensor:
     return tf.constant(data.load("digits").x_train[:n])
 
 
-def test_em_climbs_the_complete_data_likelihood():
+@pytest.fixture(params=[None, 20], ids=["at once", "in chunks that do not fit"])
+def n_train(request, monkeypatch) -> int:
+    """59 datapoints, a prime number, as one chunk or as three of 20."""
+    if request.param:
+        monkeypatch.setattr(mcem, "MAX_CHUNK", request.param)
+        monkeypatch.setattr(mcem, "MIN_CHUNK", 2)
+    return 59
+
+
+def test_em_climbs_the_complete_data_likelihood(n_train):
     # A wrong sign in either phase makes it fall.
-    algorithm, x = algorithms.build(config_of()), images(60)
+    algorithm, x = algorithms.build(config_of(n_train)), images(n_train)
     state, step = algorithm.init(SEED), tf.function(algorithm.step, autograph=False)
     values = []
     for _ in range(40):
         state, complete_data = step(state, x, SEED)
+        assert complete_data.objective.shape == n_train
         values.append(float(tf.reduce_mean(complete_data.objective)))
     assert values[-1] > values[0] + 5
 
@@ -55,14 +65,30 @@ def test_chains_go_on_from_where_they_are():
         state = state._replace(z=after.z + 1.0)
 
 
-def test_chunks_change_nothing_but_memory(monkeypatch):
-    # The gradient summed over chunks is the gradient over all datapoints.
+@pytest.mark.parametrize(("n_chunks", "chunk"), [(4, 15), (4, 17)])
+def test_chunks_change_nothing_but_memory(n_chunks, chunk):
+    # The gradient summed over chunks is that over all datapoints. Fails if what fills the last chunk has a share.
     config, x = config_of(), images(60)
     state = mcem.init(config, SEED)
-    whole, _ = mcem._m_step(config, state, tf.reshape(x, [1, 60, 64]), tf.reshape(state.z, [1, 60, 2]))
-    chunks, _ = mcem._m_step(config, state, tf.reshape(x, [4, 15, 64]), tf.reshape(state.z, [4, 15, 2]))
+    whole, log_px_given_z = mcem._m_step(config, state, x[None], state.z[None])
+    filled = (tf.constant(np.resize(values, (n_chunks, chunk, values.shape[1]))) for values in (x, state.z))
+    chunks, again = mcem._m_step(config, state, *filled)
     for one, other in zip(tf.nest.flatten(whole), tf.nest.flatten(chunks), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(again, log_px_given_z, rtol=1e-5)
+
+
+def test_the_step_size_follows_the_chains_of_the_datapoints_alone(monkeypatch):
+    # Three images in two chunks of two. Logits far above 0 explain white images whatever z is, so that their chains are
+    # accepted; the black image that fills the second chunk has a density so steep that its chain is not.
+    monkeypatch.setattr(mcem, "MAX_CHUNK", 2)
+    config, x = config_of(3), mcem._in_chunks(tf.ones([3, 64]))
+    state = mcem.init(config, SEED)
+    w = tf.constant(np.random.default_rng(0).normal(0, 200, (8, 64)), tf.float32)
+    decoder = BernoulliDecoder(state.params.decoder.hidden._replace(w=tf.ones([2, 8])), Dense(w, tf.fill(64, 3000.0)))
+    after = mcem._e_step(config, state._replace(params=mcem.DecoderParams(decoder)), x, SEED)
+    assert x.shape == (2, 2, 64) and np.all(after.z != state.z)
+    assert float(after.step_size) > float(state.step_size)
 
 
 def test_m_step_follows_the_gradient_of_log_p_x_z():
@@ -87,9 +113,23 @@ def test_a_step_counts_every_evaluation_of_the_weight_updates():
     assert int(after.step) == 1
 
 
-@pytest.mark.parametrize(("n", "chunk"), [(50_000, 1000), (1000, 1000), (1500, 750), (1565, 313), (10_007, 1)])
-def test_chunks_divide_the_data_evenly(n, chunk):
-    assert mcem.largest_divisor(n, 1000) == chunk
+@pytest.mark.parametrize(
+    ("n", "chunk"),
+    [
+        (50_000, 1000),
+        (1000, 1000),
+        (1500, 750),
+        (1565, 313),
+        (297, 297),
+        (3, 3),
+        (1009, 505),
+        (2018, 673),
+        (10_007, 910),
+    ],
+)
+def test_chunks_are_large_and_divide_the_data_evenly_where_they_can(n, chunk):
+    # 1009 is a prime number: its only divisor below 1000 is 1, and HMC would move one datapoint at a time.
+    assert mcem.chunk_size(n) == chunk
 
 
 @pytest.mark.parametrize("changes", [{"batch_size": 10}, {"metric": "bound"}])

@@ -22,7 +22,7 @@ from replication.model import hmc
 from replication.model.networks import BernoulliDecoder, GaussianDecoder, decode, init_params, log_joint, prior
 
 N_LEAPFROG = 10
-MAX_CHUNK = 1000  # datapoints at a time: 50,000 would take gigabytes, and a chunk fits the cache
+MIN_CHUNK, MAX_CHUNK = 100, 1000  # datapoints at a time: 50,000 would take gigabytes, and a chunk fits the cache
 
 
 class DecoderParams(NamedTuple):
@@ -63,22 +63,29 @@ def init(config: RunConfig, seed: tf.Tensor) -> State:
 
 def step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> tuple[State, CompleteData]:
     """E: one HMC move of every chain; M: N_MCEM_UPDATES updates on sum_N log p(x, z) + log p(theta); x [N, D]."""
-    chunk = largest_divisor(config.n_train, MAX_CHUNK)
-    x = tf.reshape(x, [-1, chunk, config.facts.n_pixels])
+    x = _in_chunks(x)
     state = _e_step(config, state, x, seed)
-    z = tf.reshape(state.z, [-1, chunk, config.n_latent])
+    z = _in_chunks(state.z)
     for _ in range(N_MCEM_UPDATES):
         state, log_px_given_z = _m_step(config, state, x, z)
-    complete_data = CompleteData(tf.reshape(log_px_given_z, [-1]), prior(config.n_latent).log_prob(state.z))
-    return state._replace(step=state.step + 1), complete_data
+    return state._replace(step=state.step + 1), CompleteData(log_px_given_z, prior(config.n_latent).log_prob(state.z))
 
 
-def largest_divisor(n: int, at_most: int) -> int:
-    """The largest chunk that divides n datapoints evenly."""
-    return max(d for i in range(1, math.isqrt(n) + 1) if n % i == 0 for d in (i, n // i) if d <= at_most)
+def chunk_size(n: int) -> int:
+    """How many of n datapoints to take at a time: the largest divisor, or an even share where that would be small."""
+    divisor = max(d for i in range(1, math.isqrt(n) + 1) if n % i == 0 for d in (i, n // i) if d <= MAX_CHUNK)
+    return divisor if divisor >= MIN_CHUNK else math.ceil(n / math.ceil(n / MAX_CHUNK))
+
+
+def _in_chunks(values: tf.Tensor) -> tf.Tensor:
+    """[N, ...] to [n_chunks, chunk, ...]; the last chunk is filled up with zeros."""
+    n, width = values.shape
+    chunk = chunk_size(n)
+    return tf.reshape(tf.pad(values, [[0, -n % chunk], [0, 0]]), [-1, chunk, width])
 
 
 def _e_step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> State:
+    """One HMC move of every chain; x [n_chunks, chunk, D], of which the first N are datapoints."""
     n_chunks = x.shape[0]
 
     def move_chunk(chunk: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -89,30 +96,36 @@ def _e_step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> S
         z, info = hmc.move(log_density, z, state.step_size, N_LEAPFROG, seed_pair)
         return z, info.is_accepted
 
-    z = tf.reshape(state.z, [n_chunks, -1, config.n_latent])
     numbers = tf.range(1, n_chunks + 1, dtype=tf.int64)  # number 0 made the start
-    z, is_accepted = tf.map_fn(move_chunk, (numbers, x, z), fn_output_signature=(tf.float32, tf.bool))
-    acceptance = tf.reduce_mean(tf.cast(is_accepted, tf.float32))
-    step_size = hmc.adapt(state.step_size, acceptance, config.n_train)
-    return state._replace(z=tf.reshape(z, [-1, config.n_latent]), step_size=step_size)
+    chunks = numbers, x, _in_chunks(state.z)
+    z, is_accepted = tf.map_fn(move_chunk, chunks, fn_output_signature=(tf.float32, tf.bool))
+    z = tf.reshape(z, [-1, config.n_latent])[: config.n_train]
+    acceptance = tf.reduce_mean(tf.cast(tf.reshape(is_accepted, [-1])[: config.n_train], tf.float32))
+    return state._replace(z=z, step_size=hmc.adapt(state.step_size, acceptance, config.n_train))
 
 
 def _m_step(config: RunConfig, state: State, x: tf.Tensor, z: tf.Tensor) -> tuple[State, tf.Tensor]:
-    """One Adagrad update with the gradient summed over all chunks; also log p(x|z) before it [n_chunks, chunk]."""
+    """One Adagrad update with the gradient summed over the N datapoints, chunk by chunk; also log p(x|z) before it [N].
+
+    x [n_chunks, chunk, D], z [n_chunks, chunk, n_latent].
+    """
+    shape = x.shape[:2]
+    is_datapoint = tf.reshape(tf.cast(tf.range(shape.num_elements()) < config.n_train, tf.float32), shape)
     with tf.GradientTape() as tape:
         tape.watch(state.params)
         log_prior = log_prior_of_minibatch(config, state.params)
     of_prior = tape.gradient(log_prior, state.params, unconnected_gradients="zero")
 
     def add_chunk(total, chunk):
-        x, z = chunk
+        x, z, weight = chunk
         with tf.GradientTape() as tape:
             tape.watch(state.params)
             log_px_given_z = decode(state.params.decoder, z).log_prob(x)
-        share = tape.gradient(log_px_given_z, state.params)
+        share = tape.gradient(log_px_given_z, state.params, output_gradients=weight)
         return tf.nest.map_structure(tf.add, total[0], share), log_px_given_z
 
     start = (of_prior, tf.zeros(x.shape[1]))
-    gradients, log_px_given_z = tf.scan(add_chunk, (x, z), start)
+    gradients, log_px_given_z = tf.scan(add_chunk, (x, z, is_datapoint), start)
     gradient = tf.nest.map_structure(lambda g: g[-1], gradients)
+    log_px_given_z = tf.reshape(log_px_given_z, [-1])[: config.n_train]
     return adagrad_ascent(state, gradient, config.learning_rate, config.warm_up_steps), log_px_given_z
