@@ -1,6 +1,11 @@
-"""What figure 2 draws are the numbers that it is given, in the paper's layout."""
+"""What figures 2 and 3 draw are the numbers that they are given, in the paper's layout."""
+
+import errno
+import os
+from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,3 +123,32 @@ def test_figure_3_draws_all_curves_in_millions():
         }
         assert {tuple(line.get_ydata()) for line in axes.lines} == expected and len(axes.lines) == 12
         assert axes.get_xlim() == (0, 60) and max(line.get_xdata().max() for line in axes.lines) < 70
+
+
+def _may_not_be_written(folder: Path) -> Path:
+    """A folder in which this user may make nothing: for root, whom no permission stops, one that the kernel makes."""
+    if os.geteuid():
+        folder.chmod(0o500)
+        return folder
+    if not Path("/sys/kernel").exists():
+        pytest.skip("root may write into every folder here")
+    return Path("/sys/kernel")
+
+
+def test_a_figure_that_cannot_be_saved_is_shown_and_a_line_says_so(tmp_path, capsys):
+    # A clone that students may only read. Fails if the notebook ends there, or if nobody is told.
+    folder = _may_not_be_written(tmp_path)
+    figures.save(plt.figure(), [folder / "figures" / "figure2.svg", folder / "figure2.svg"])
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" cannot be written")[0] for line in said] == [
+        f"The figure is not saved: {folder / name}" for name in ("figures/figure2.svg", "figure2.svg")
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_an_error(tmp_path):
+    # Fails if it counts as a clone that is read only: the batch would end well without its figures.
+    (tmp_path / "figure.svg").symlink_to("/dev/full")
+    with pytest.raises(OSError) as raised:
+        figures.save(plt.figure(), [tmp_path / "figure.svg"])
+    assert raised.value.errno == errno.ENOSPC

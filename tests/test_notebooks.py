@@ -114,6 +114,43 @@ def test_notebooks_of_a_batch_share_a_kernel_but_no_variable(write, tmp_path):
     assert [cell.execution_count for cell in second] == [1, 2, 3, 4]
 
 
+DRAWN = (
+    "import matplotlib.pyplot as plt\nfrom replication.paper import notebook\nfrom replication.plots import palette",
+    PLAN,
+    "plt.plot([1, 2])\n_ = plt.title('$x^2$')",
+)
+
+
+def test_figures_are_there_whatever_the_user_has_told_matplotlib(write, tmp_path, monkeypatch):
+    # A server without a screen has MPLBACKEND=Agg; a thesis' matplotlibrc wants LaTeX, which is not installed. Fails if
+    # either reaches a notebook: it would end without its pictures, or with an error.
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: Agg\n")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path / "matplotlibrc"))
+    write("drawn", *DRAWN)
+    run = papermill("drawn.ipynb", tmp_path / "out.ipynb", folder=tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    (output,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
+    assert "image/png" in output.data
+
+
+@pytest.mark.parametrize("where", ["in a batch", "in place"])
+def test_a_notebook_that_lost_its_pictures_is_an_error(write, tmp_path, monkeypatch, where):
+    # Fails if nobody notices, or if the committed notebook is replaced by the one without its figure.
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    write("1_drawn", *DRAWN[:2], "import matplotlib\nmatplotlib.use('agg')", *DRAWN[2:])
+    committed = nbformat.read(tmp_path / "1_drawn.ipynb", as_version=4)
+    committed.cells[-1].outputs = [nbformat.v4.new_output("display_data", {"image/png": "aGVsbG8="})]
+    nbformat.write(committed, tmp_path / "1_drawn.ipynb")
+    before = (tmp_path / "1_drawn.ipynb").read_text()
+    with pytest.raises(ReplicationError, match="1_drawn drew no picture, where the committed notebook has 1"):
+        if where == "in place":
+            notebooks.execute_in_place(tmp_path)
+        else:
+            notebooks.execute("1_drawn", tmp_path / "out.ipynb", {})
+    assert (tmp_path / "1_drawn.ipynb").read_text() == before
+
+
 @pytest.mark.parametrize("when", ["within a cell", "between two notebooks"])
 def test_a_kernel_that_died_is_replaced(write, tmp_path, when):
     # Fails if a batch waits for the answer of a dead kernel, or gives up a notebook for it.

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from jupyter_core.utils import run_sync
 
@@ -23,17 +25,18 @@ def execute(notebook: str, executed: Path, parameters: Mapping[str, str]) -> Non
     """Execute a notebook into a file, in the kernel of this process: without variables, but with its imports done.
 
     Modules stay as earlier notebooks left them. Raises ReplicationError when a cell fails; the file then has the
-    outputs until there and the traceback. A kernel that dies is replaced once, then RuntimeError is raised.
+    outputs until there and the traceback; and when nothing was drawn, although the committed notebook has pictures.
+    A kernel that dies is replaced once, then RuntimeError is raised.
     """
     import papermill  # here only: it takes a second
 
+    committed = paths.NOTEBOOKS / f"{notebook}.ipynb"
     for is_last in (False, True):
         try:
             kernel = _kernel()
             kernel.reset()
-            papermill.execute_notebook(
-                paths.NOTEBOOKS / f"{notebook}.ipynb", executed, parameters, km=kernel.manager, progress_bar=False
-            )
+            papermill.execute_notebook(committed, executed, parameters, km=kernel.manager, progress_bar=False)
+            _require_pictures(committed, executed)
             return
         except papermill.PapermillExecutionError as error:
             raise ReplicationError(str(error).strip()) from error
@@ -88,7 +91,8 @@ _kernel = cache(_Kernel)
 def execute_in_place(folder: Path, only: str | None = None) -> None:
     """Execute the committed notebooks in place at paper scale, from recorded runs; `only` names one of them.
 
-    Raises ReplicationError when there is no such notebook.
+    Raises ReplicationError when there is no such notebook, and when one that had pictures drew none; it then stays as
+    it was.
     """
     files = _files(folder)
     if only and only not in [file.stem for file in files]:
@@ -97,8 +101,11 @@ def execute_in_place(folder: Path, only: str | None = None) -> None:
     import papermill  # here only: it takes a second
 
     for file in (file for file in files if only in (None, file.stem)):
-        papermill.execute_notebook(file, file, cwd=folder, progress_bar=sys.stderr.isatty())
-        content = json.loads(file.read_text())
+        with TemporaryDirectory() as elsewhere:
+            executed = Path(elsewhere) / file.name
+            papermill.execute_notebook(file, executed, cwd=folder, progress_bar=sys.stderr.isatty())
+            _require_pictures(file, executed)
+            content = json.loads(executed.read_text(encoding="utf-8"))
         for key in ("papermill", "widgets"):
             content["metadata"].pop(key, None)
         for cell in content["cells"]:
@@ -106,8 +113,23 @@ def execute_in_place(folder: Path, only: str | None = None) -> None:
                 cell["metadata"].pop(key, None)
             if "outputs" in cell:
                 cell["outputs"] = [output for output in cell["outputs"] if not _is_greeting(output)]
-        file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"executed {file.relative_to(paths.ROOT)}")
+
+
+def _require_pictures(committed: Path, executed: Path) -> None:
+    """Raise ReplicationError for a notebook that had pictures and has none."""
+    had, has = (_n_pictures(json.loads(file.read_text(encoding="utf-8"))) for file in (committed, executed))
+    if had and not has:
+        raise ReplicationError(
+            f"{committed.stem} drew no picture, where the committed notebook has {had}. Look for what chooses "
+            "matplotlib's backend: %matplotlib or matplotlib.use in a cell, or a startup file of IPython."
+        )
+
+
+def _n_pictures(notebook: Mapping[str, Any]) -> int:
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
 def _files(folder: Path) -> list[Path]:

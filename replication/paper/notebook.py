@@ -1,4 +1,4 @@
-"""What a notebook may be told: the parameters that papermill gives it, as a plan."""
+"""How a notebook begins: what it may be told, the parameters that papermill gives it, as a plan."""
 
 import ast
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,26 @@ from replication.paper.plans import Plan
 def make_plan(
     profile: str, seed: int, datasets: str | Sequence[str] | None, reading: str, overrides: Mapping[str, Any]
 ) -> Plan:
-    """The plan that a notebook's parameters ask for.
+    """The plan that a notebook's parameters ask for; from then on the notebook shows its figures.
 
     Raises ConfigError as `plans.make_plan` does, and for a parameter of papermill that is none of them: papermill
     itself only warns of it, and the notebook would run with the default.
     """
     experiments.forget_what_was_said()  # notebooks of a batch share a kernel
+    _show_figures()
     if unknown := [name for name in _injected_parameters() if name not in Plan._fields]:
         raise ConfigError(
             f"Unknown notebook parameter {', '.join(unknown)}. The parameters are {', '.join(Plan._fields)}. "
             f"A setting of the runs is an override. {plans.OVERRIDES_SYNTAX}"
         )
     return plans.make_plan(profile, seed, datasets, reading, overrides)
+
+
+def _show_figures() -> None:
+    """Draw into the notebook: with $MPLBACKEND set, as on servers without a screen, its kernel would draw nowhere."""
+    shell = get_ipython()
+    if hasattr(shell, "kernel"):
+        shell.enable_matplotlib("inline")
 
 
 def _injected_parameters() -> list[str]:

@@ -1,5 +1,7 @@
 """Figures 2 and 3 of the paper: DataFrames in, matplotlib figures out; nothing is computed here."""
 
+import errno
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from replication.plots import palette
 LINE_STYLES = {"train": (0, (4, 2)), "test": "-"}
 Y_LIMITS = {"mnist": (-150, -95), "frey_face": (0, 1600)}  # the paper's axes
 X_LIMITS = {"mnist": (1e5, 2.5e8), "frey_face": (1e5, 1e8)}  # as far as the paper's curves go
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 Y_LIMITS_3, X_LIMITS_3 = (-160, -100), (0, 60)
 
 
@@ -120,8 +123,16 @@ def _legend(figure: Figure, algorithms: list[str], with_paper: bool) -> None:
 
 
 def save(figure: Figure, files: Iterable[Path]) -> None:
-    """Write a figure so that the same data give the same bytes."""
+    """Write a figure so that the same data give the same bytes.
+
+    In a folder that may not be written to, as that of a teaching server, it is shown only, and a line says so.
+    """
     for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"svg.hashsalt": "replication", "svg.fonttype": "path"}):
-            figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with matplotlib.rc_context({"svg.hashsalt": "replication", "svg.fonttype": "path"}):
+                figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            print(f"The figure is not saved: {file} cannot be written ({error.strerror}).", file=sys.stderr)
