@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -149,6 +150,19 @@ def test_a_notebook_that_lost_its_pictures_is_an_error(write, tmp_path, monkeypa
         else:
             notebooks.execute("1_drawn", tmp_path / "out.ipynb", {})
     assert (tmp_path / "1_drawn.ipynb").read_text() == before
+
+
+def test_a_kernel_that_is_slow_to_start_is_waited_for():
+    # Fails if a busy machine's kernels count as dead: the batch then failed at one notebook after another.
+    kernel = notebooks._Kernel()
+    os.kill(kernel.manager.provisioner.pid, signal.SIGSTOP)
+    timer = threading.Timer(3.0, os.kill, (kernel.manager.provisioner.pid, signal.SIGCONT))
+    timer.start()
+    try:
+        kernel.reset()
+    finally:
+        timer.join()
+        kernel.end()
 
 
 @pytest.mark.parametrize("when", ["within a cell", "between two notebooks"])

@@ -63,7 +63,9 @@ class _Kernel:
         run_sync(self.manager.start_kernel)(
             cwd=str(paths.NOTEBOOKS), extra_arguments=["--HistoryManager.hist_file=:memory:"]
         )
-        self._client = BlockingKernelClient()  # a session of its own: papermill's would get the answers to this one
+        # A session of its own: papermill's would get the answers to this one. It asks the manager whether the kernel is
+        # alive; alone, it takes a kernel that is slow to start, on a busy machine, for a dead one.
+        self._client = BlockingKernelClient(parent=self.manager)
         self._client.load_connection_info(self.manager.get_connection_info())
         self._client.start_channels()
         self._is_ready = False
