@@ -17,7 +17,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 
 Profile = Annotated[str, typer.Option(help="smoke, quick or paper")]
 Reading = Annotated[str, typer.Option(help="closest or text: see notebooks/9_readings.ipynb")]
-Jobs = Annotated[int | None, typer.Option(help="runs side by side; a core each, 4 on a GPU by default")]
+Jobs = Annotated[int, typer.Option(help="runs side by side; -1, the default, is one per core, 4 on a GPU")]
 Datasets = Annotated[str | None, typer.Option(help="mnist, frey_face, digits; comma-separated")]
 
 
@@ -47,13 +47,14 @@ def train(
     datasets: Datasets = None,
     reading: Reading = "closest",
     seed: int = 0,
-    jobs: Jobs = None,
+    jobs: Jobs = -1,
 ) -> None:
     """Train the runs of a profile that are not complete, from their checkpoints."""
-    from replication.runs import parallel
+    from replication.runs import device, parallel
 
+    n_workers = device.runs_side_by_side(jobs)
     todo = _todo(profile, only, datasets, reading, seed)
-    costs = parallel.train_all(todo, paths.runs(profile), jobs) if todo else {}
+    costs = parallel.train_all(todo, paths.runs(profile), n_workers) if todo else {}
     print(f"{parallel.in_words(costs)} The records are in {paths.runs(profile)}")
 
 
@@ -84,12 +85,12 @@ def collect(
 
 
 @app.command()
-def reproduce(profile: Profile = "quick", reading: Reading = "closest", jobs: Jobs = None) -> None:
+def reproduce(profile: Profile = "quick", reading: Reading = "closest", jobs: Jobs = -1) -> None:
     """Run the whole batch: data, runs, notebooks, figures, summary."""
     from replication.batch import local
     from replication.runs import device
 
-    local.reproduce(profile, reading, jobs or device.runs_side_by_side())
+    local.reproduce(profile, reading, device.runs_side_by_side(jobs))
 
 
 @app.command()

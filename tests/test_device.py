@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 import tensorflow as tf
 
+from replication.config import ConfigError
 from replication.runs import device
 
 # What TensorFlow says after `configure`, in a process of its own, since it fixes its threads at the first use.
@@ -42,6 +44,14 @@ def test_a_run_per_core_and_a_stated_number_on_a_gpu():
     assert device.side_by_side(64, has_gpu=False) == 64
     assert device.side_by_side(64, has_gpu=True) == device.RUNS_ON_A_GPU
     assert device.side_by_side(2, has_gpu=True) == 2
+
+
+@pytest.mark.parametrize("asked", [0, -2, -3])
+def test_a_number_of_jobs_that_would_do_nothing_is_refused(asked):
+    # Such a batch trained nothing, executed nothing and ended as if all were done. -1 is all cores, as elsewhere.
+    assert device.runs_side_by_side(-1) == device.runs_side_by_side() >= 1 and device.runs_side_by_side(3) == 3
+    with pytest.raises(ConfigError, match=f"{asked} jobs side by side would do nothing"):
+        device.runs_side_by_side(asked)
 
 
 def test_without_a_visible_gpu_no_core_stays_idle(monkeypatch):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import joblib
 
+from replication.config import ConfigError
+
 RUNS_ON_A_GPU = 4  # not measured with TensorFlow; what was measured is in docs/gpu.md
 
 
@@ -30,9 +32,16 @@ def name() -> str:
     return tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else "CPU"
 
 
-def runs_side_by_side() -> int:
-    """How many runs this machine trains at once."""
-    return side_by_side(joblib.cpu_count(), _has_gpu())
+def runs_side_by_side(asked: int = -1) -> int:
+    """How many runs to train at once: as many as are asked for, where -1 means as many as this machine has room for.
+
+    Raises ConfigError for any other number below 1.
+    """
+    if asked == -1:
+        return side_by_side(joblib.cpu_count(), _has_gpu())
+    if asked < 1:
+        raise ConfigError(f"{asked} jobs side by side would do nothing: ask for 1 or more, or for -1, a job per core.")
+    return asked
 
 
 def side_by_side(n_cores: int, has_gpu: bool) -> int:

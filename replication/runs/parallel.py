@@ -68,13 +68,13 @@ class Failure(NamedTuple):
     reason: str
 
 
-def train_all(configs: list[RunConfig], folder: Path, n_workers: int | None = None) -> dict[str, Trained]:
-    """Train every run, a run per core; one progress bar over all samples. Returns what each run_id cost.
+def train_all(configs: list[RunConfig], folder: Path, n_workers: int = -1) -> dict[str, Trained]:
+    """Train every run, `n_workers` at once or, where that is -1, one per core. Returns what each run_id cost.
 
     A run that fails leaves the others alone; raises ReplicationError with every failure at the end.
     """
     jobs = [training_job(config, folder) for config in configs]
-    costs, failures = work_off(jobs, n_workers or device.runs_side_by_side())
+    costs, failures = work_off(jobs, device.runs_side_by_side(n_workers))
     if failures:
         reasons = "\n".join(f"{name}: {failure.reason}" for name, failure in failures.items())
         raise ReplicationError(f"{len(failures)} of {len(configs)} runs failed:\n{reasons}")
