@@ -6,24 +6,25 @@
 from functools import cache
 
 from replication import data, paths
-from replication.batch import cluster, notebooks, plan
-from replication.paper.experiments import all_runs, runs_of_notebook
+from replication.batch import cluster, dependencies, notebooks
+from replication.paper.experiments import all_runs
 from replication.paper.plans import make_plan
 from replication.runs import records
 
-CHOSEN = make_plan(
+PLAN = make_plan(
     config.get("profile", "quick"), datasets=config.get("datasets"), reading=config.get("reading", "closest")
 )
-RUNS = paths.runs(CHOSEN.profile).relative_to(paths.ROOT)
-OUT = plan.folder(CHOSEN).relative_to(paths.ROOT)
-PARAMETERS = plan.parameters(CHOSEN)
-SHARES = {run.run_id: tuple(share) for share in cluster.shares(all_runs(CHOSEN)) for run in share}
+RUNS = paths.runs(PLAN.profile).relative_to(paths.ROOT)
+OUT = dependencies.folder(PLAN).relative_to(paths.ROOT)
+PARAMETERS = dependencies.parameters(PLAN)
+SHARES = {run.run_id: tuple(share) for share in cluster.shares(all_runs(PLAN)) for run in share}
 GPU = int(config.get("gpu", 0))
 MEM_MB = 3000  # a worker takes up to 1.6 GB, and the processes that start it the rest
 
 if workflow.is_main_process:  # the machines that train may have no network
-    for name in CHOSEN.datasets:
+    for name in PLAN.datasets:
         data.load(name)
+    dependencies.note_parameters(PLAN)
 
 
 @cache
@@ -108,8 +109,8 @@ rule extend:
 # Executed beside the logs and moved: a failed notebook stays there with its traceback.
 rule notebook:
     input:
-        lambda wildcards: [file.relative_to(paths.ROOT) for file in plan.inputs(wildcards.notebook)],
-        lambda wildcards: finished(run.run_id for run in runs_of_notebook(wildcards.notebook, CHOSEN)),
+        lambda wildcards: [file.relative_to(paths.ROOT) for file in dependencies.inputs(wildcards.notebook, PLAN)],
+        lambda wildcards: finished(run.run_id for run in dependencies.runs_before(wildcards.notebook, PLAN)),
     output:
         f"{OUT}/{{notebook}}.ipynb",
     log:

@@ -213,6 +213,14 @@ def test_a_batch_waits_for_one_that_runs_and_goes_on_when_that_one_is_killed(sma
     processes.assert_all_end(tmp_path)
 
 
+def test_a_batch_whose_work_is_not_there_at_its_end_has_not_succeeded(small_batch):
+    # Fails if the exit status says what the jobs said, and not what there is. -1 jobs are all cores.
+    tree = small_batch(RUNS[:1], "import shutil\nfrom replication import paths\nshutil.rmtree(paths.runs('smoke'))")
+    run = subprocess.run([*COMMAND[:-1], "-1"], cwd=tree, capture_output=True, text=True)
+    assert "Trained 1 run" in run.stdout and "Executed 1 notebook." in run.stdout, run.stderr
+    assert run.returncode == 1 and f"Not trained: {RUNS[0].run_id}." in run.stderr
+
+
 def test_a_notebook_that_fails_shows_its_last_lines_and_its_log_and_is_kept(small_batch):
     # Fails if the user is sent to a log for the reason, or cannot find it; or if what the notebook showed is lost.
     tree = small_batch([], "from pathlib import Path\nprint('so far')\nPath('nowhere/to/be/found').read_text()")

@@ -5,14 +5,13 @@ import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from replication import data, paths
-from replication.batch import notebooks, plan
+from replication.batch import dependencies, notebooks
 from replication.errors import ReplicationError, UnreachableError
 from replication.files import locked
 from replication.paper import names, summary
-from replication.paper.experiments import all_runs, runs_of_notebook
+from replication.paper.experiments import all_runs
 from replication.paper.plans import Plan, make_plan
 from replication.progress import is_watched
 from replication.runs import parallel, records
@@ -53,56 +52,58 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
     stops the batch; what was done is kept.
     """
     start = time.monotonic()
-    chosen = make_plan(profile, datasets=None if profile == "smoke" else reachable_datasets(), reading=reading)
-    with locked(plan.folder(chosen)):
-        todo = jobs(chosen)
+    plan = make_plan(profile, datasets=None if profile == "smoke" else reachable_datasets(), reading=reading)
+    with locked(dependencies.folder(plan)):
+        dependencies.note_parameters(plan)
+        todo = jobs(plan)
         try:
             results, failures = parallel.work_off(todo, n_jobs, _as_line)
         except KeyboardInterrupt:
-            raise ReplicationError(_stopped(chosen)) from None
-    print(f"\nProfile {profile}, reading {reading}, on {', '.join(chosen.datasets)}, {time.monotonic() - start:.0f} s.")
+            raise ReplicationError(_stopped(plan)) from None
+        undone = {job.name for job in jobs(plan)}
+    print(f"\nProfile {profile}, reading {reading}, on {', '.join(plan.datasets)}, {time.monotonic() - start:.0f} s.")
     if todo:
         costs = {job.name: results[job.name] for job in todo if job.samples and job.name in results}
         print(f"{parallel.in_words(costs)} Executed {parallel.counted(len(results) - len(costs), 'notebook')}.")
     else:
         print("Nothing to do: every run and notebook was there.")
-    if failures:
-        raise ReplicationError(_unfinished(todo, results, failures))
-    _print_results(chosen)
-    places = {"Figures": paths.figures(profile), "Notebooks": plan.folder(chosen), "Records": paths.runs(profile)}
+    if undone or failures:
+        raise ReplicationError(_unfinished(todo, undone, failures))
+    _print_results(plan)
+    places = {"Figures": paths.figures(profile), "Notebooks": dependencies.folder(plan), "Records": paths.runs(profile)}
     print()
     for name, place in places.items():
         print(f"{name:9} {place.relative_to(paths.ROOT)}")
 
 
-def jobs(chosen: Plan) -> list[Job]:
+def jobs(plan: Plan) -> list[Job]:
     """What is missing, in order: for each notebook its runs and then itself.
 
     That of figure 2 is first, then those that need most runs, so that the cores end together.
     """
-    runs, out = paths.runs(chosen.profile), plan.folder(chosen)
-    needed = {notebook: runs_of_notebook(notebook, chosen) for notebook in notebooks.names()}
+    runs, out = paths.runs(plan.profile), dependencies.folder(plan)
+    needed = {notebook: dependencies.runs_before(notebook, plan) for notebook in notebooks.names()}
     first = {run.run_id for run in needed[FIRST]}
     missing = {
         run.run_id: parallel.training_job(run, runs, out / "logs" / f"{run.run_id}.log", int(run.run_id not in first))
-        for run in all_runs(chosen)
+        for run in all_runs(plan)
         if not records.is_complete(run, runs)
     }
     found: dict[str, Job] = {}
     for notebook in sorted(needed, key=lambda name: (name != FIRST, -len(needed[name]))):
         needs = [run.run_id for run in needed[notebook] if run.run_id in missing]
         found |= {name: missing[name] for name in needs}
-        if needs or not _is_current(notebook, chosen):
-            arguments, log = (notebook, plan.parameters(chosen), out), out / "logs" / f"{notebook}.log"
+        if needs or not _is_current(notebook, plan):
+            arguments, log = (notebook, dependencies.parameters(plan), out), out / "logs" / f"{notebook}.log"
             found[notebook] = Job(notebook, _execute, arguments, log, frozenset(needs), rank=int(notebook != FIRST))
     return list(found.values())
 
 
-def _is_current(notebook: str, chosen: Plan) -> bool:
+def _is_current(notebook: str, plan: Plan) -> bool:
     """Whether the executed notebook is newer than all that it depends on; its runs are complete."""
-    executed = plan.folder(chosen) / f"{notebook}.ipynb"
-    curves = [paths.runs(chosen.profile) / run.run_id / records.CURVE for run in runs_of_notebook(notebook, chosen)]
-    newest = max(file.stat().st_mtime_ns for file in (*plan.inputs(notebook), *curves))
+    executed = dependencies.folder(plan) / f"{notebook}.ipynb"
+    curves = [paths.runs(plan.profile) / run.run_id / records.CURVE for run in dependencies.runs_before(notebook, plan)]
+    newest = max(file.stat().st_mtime_ns for file in (*dependencies.inputs(notebook, plan), *curves))
     return executed.exists() and executed.stat().st_mtime_ns >= newest
 
 
@@ -123,26 +124,30 @@ def _as_line(job: Job, outcome: Done | Failure) -> str | None:
     return None if is_watched() else f"Trained {job.name} ({outcome.result.core_seconds:.0f} core-seconds)"
 
 
-def _stopped(chosen: Plan) -> str:
-    runs = all_runs(chosen)
-    complete = sum(records.is_complete(run, paths.runs(chosen.profile)) for run in runs)
+def _stopped(plan: Plan) -> str:
+    runs = all_runs(plan)
+    complete = sum(records.is_complete(run, paths.runs(plan.profile)) for run in runs)
     return (
         f"Stopped. {complete} of {len(runs)} runs are complete, the others keep their last checkpoint: "
         "run the same command again to go on from there."
     )
 
 
-def _unfinished(todo: list[Job], results: Mapping[str, Any], failures: Mapping[str, Failure]) -> str:
-    said = [f"{len(failures)} of {len(todo)} jobs failed: {', '.join(failures)}. The lines above say why."]
-    if left := [job.name for job in todo if not job.samples and job.name not in {**results, **failures}]:
-        said.append(f"Not executed for that reason: {', '.join(left)}.")
+def _unfinished(todo: list[Job], undone: set[str], failures: Mapping[str, Failure]) -> str:
+    said = []
+    if failures:
+        said.append(f"{len(failures)} of {len(todo)} jobs failed: {', '.join(failures)}. The lines above say why.")
+    if not_executed := [name for name in notebooks.names() if name in undone - {*failures}]:
+        said.append(f"Not executed, or older by now than what they depend on: {', '.join(not_executed)}.")
+    if not_trained := sorted(undone - {*failures, *notebooks.names()}):
+        said.append(f"Not trained: {', '.join(not_trained)}.")
     said.append("What was done is kept: run the same command again to do the rest.")
     return "\n".join(said)
 
 
-def _print_results(chosen: Plan) -> None:
+def _print_results(plan: Plan) -> None:
     """The last value of every run on test: the bound of figure 2, log p(x) of figure 3 [nats]."""
-    for figure, table in summary.final_values(chosen).items():
+    for figure, table in summary.final_values(plan).items():
         on_test = table[table["split"] == "test"].drop(columns="split")
         print(f"\n{names.FIGURES[figure]}, on test")
         print(on_test.to_string(index=False, float_format="{:.1f}".format, na_rep="-"))
