@@ -14,7 +14,7 @@ import pytest
 from replication import exported
 from replication.errors import RecordError, ReplicationError
 from replication.exported import runner
-from replication.runs import records, training
+from replication.runs import provenance, records, training
 
 pytestmark = pytest.mark.benchmark  # JAX compiles each program anew, in a process of its own
 
@@ -48,7 +48,7 @@ def test_a_run_that_was_trained_elsewhere_is_the_engine_s(tiny, tmp_path, settin
     np.testing.assert_allclose(found.curve[values], expected.curve[values], atol=0.02)
     (contributor,) = found.facts["contributors"]
     assert contributor["device"] == "CPU" and {"jaxlib", "tensorflow"} <= set(contributor["packages"])
-    assert contributor["commit"] == records.environment()["commit"]
+    assert contributor["commit"] == provenance.environment()["commit"]
     weights = records.load_weights(config, tmp_path / "records"), records.load_weights(config, tmp_path / "expected")
     for name in weights[1]:
         np.testing.assert_allclose(weights[0][name], weights[1][name], atol=0.02)

@@ -14,7 +14,7 @@ from processes import assert_all_end, wait_for
 
 from replication import paths
 from replication.config import RunConfig
-from replication.runs import checkpoints, records, training
+from replication.runs import checkpoints, provenance, training
 
 RUN = """
 import sys
@@ -130,27 +130,12 @@ def test_the_fingerprint_changes_with_code_and_not_with_its_prose():
 def test_a_record_names_every_commit_and_processor_that_contributed(tiny, tmp_path):
     # A run that moves between machines is not reproducible to the bit on either.
     training.train(tiny.replace(samples_total=2000), tmp_path / "first")
-    earlier = {"from_samples": 0, **records.environment(), "device": "CPU", "commit": "f00d", "cpu": "Abacus"}
+    earlier = {"from_samples": 0, **provenance.environment(), "device": "CPU", "commit": "f00d", "cpu": "Abacus"}
     _edit_checkpoint(tiny, contributors=[earlier])
     record = training.train(tiny, tmp_path)
-    assert record.commits == ["f00d", records.environment()["commit"]]
-    assert record.machines == ["Abacus", records.environment()["cpu"]]
+    assert record.commits == ["f00d", provenance.environment()["commit"]]
+    assert record.machines == ["Abacus", provenance.environment()["cpu"]]
     assert [contributor["from_samples"] for contributor in record.facts["contributors"]] == [0, 2000]
-
-
-def test_dirty_means_code(tmp_path, monkeypatch):
-    # The run's own record under data/ made it dirty: 36 of 178 records said so of unchanged code.
-    for file in ("replication/code.py", "data/runs/config.json"):
-        (tmp_path / file).parent.mkdir(parents=True)
-        (tmp_path / file).write_text("1\n")
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
-        subprocess.run([*git, *command], cwd=tmp_path, check=True)
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    (tmp_path / "data/runs/config.json").write_text("2\n")
-    assert re.fullmatch("[0-9a-f]{12}", records.environment()["commit"])
-    (tmp_path / "replication/code.py").write_text("2\n")
-    assert re.fullmatch("[0-9a-f]{12}-dirty", records.environment()["commit"])
 
 
 def _start(config: RunConfig, folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen:

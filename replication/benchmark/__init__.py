@@ -29,7 +29,7 @@ from replication.config import DATASETS, RunConfig
 from replication.errors import ReplicationError, UnreachableError
 from replication.files import write_atomically
 from replication.plots import charts
-from replication.runs import records
+from replication.runs import provenance
 
 CONTENDERS = {
     "engine": "this engine",
@@ -240,7 +240,7 @@ def _summary(rates: list[float]) -> dict:
 
 def _machine() -> dict:
     """Commit, processor, cores and the versions of every contender."""
-    environment = records.environment()
+    environment = provenance.environment()
     peers = {name: importlib.metadata.version(name) for name in ("keras", *PACKAGES.values()) if _is_installed(name)}
     return {**environment, "cores": joblib.cpu_count(), "packages": {**environment["packages"], **peers}}
 

@@ -24,7 +24,7 @@ from replication.config import RunConfig
 from replication.errors import RecordError, ReplicationError
 from replication.exported import runner
 from replication.progress import bar
-from replication.runs import checkpoints, evaluation, records, running_mean, training
+from replication.runs import checkpoints, evaluation, provenance, records, running_mean, training
 from replication.runs.checkpoints import Run
 from replication.runs.points import evaluation_points
 
@@ -53,7 +53,7 @@ def write(configs: Iterable[RunConfig], folder: Path) -> list[RunConfig]:
         unfinished = Path(temporary) / "exported"
         (unfinished / runner.PROGRAMS).mkdir(parents=True)
         arrays: dict[str, np.ndarray] = {}
-        environment, jobs = records.environment(), []
+        environment, jobs = provenance.environment(), []
         with bar(len(runs), "runs") as progress:
             for config in runs:
                 jobs.append({**_job(config, unfinished, arrays), "environment": environment})

@@ -19,7 +19,7 @@ from replication.algorithms import State
 from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.files import locked, sha256, write_atomically
-from replication.runs import records
+from replication.runs import provenance
 from replication.runs.running_mean import START, Sums
 
 # What decides the numbers of a run: change any of it, and a checkpoint starts anew.
@@ -118,7 +118,7 @@ def load(config: RunConfig, like: State) -> Run | None:
 def fingerprint() -> str:
     """The hash of the source that decides a run's numbers, comments and docstrings aside, and of the packages."""
     parts = [_code(file.read_text()) for file in sources()]
-    parts += [importlib.metadata.version(name) for name in records.PACKAGES]
+    parts += [importlib.metadata.version(name) for name in provenance.PACKAGES]
     return sha256("\n".join(parts).encode())
 
 

@@ -1,12 +1,7 @@
 """A finished or running run on disk: `config.json`, `curve.csv` and `weights.npz` in a folder named by its run_id."""
 
-import importlib.metadata
 import io
-import os
-import platform
 import re
-import shutil
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +15,7 @@ from replication.errors import RecordError
 from replication.files import Bundle, Hash, locked, sha256
 
 CURVE, WEIGHTS = "curve.csv", "weights.npz"
-PACKAGES = ("tensorflow", "tensorflow-probability", "numpy", "scipy", "arviz-stats")  # that decide numbers
 OF_LAST_ROW = ("kl_per_dimension", "weights_sha256")  # facts that say nothing of an earlier point of the run
-CODE = ("replication", "pyproject.toml", "requirements.lock")  # a change of these, and a commit is called dirty
 
 
 class Record(NamedTuple):
@@ -192,31 +185,3 @@ def _pack(config: RunConfig, weights: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, run_id=config.run_id, **packed)
     return buffer.getvalue()
-
-
-def environment() -> dict:
-    """Commit, processor and versions: what a reader needs to repeat a number."""
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "")  # rounds as another processor does
-    cpu = f"{_cpu()}, ONEDNN_MAX_CPU_ISA={isa}" if isa else _cpu()
-    return {"commit": _commit(), "cpu": cpu, "python": platform.python_version(), "packages": versions}
-
-
-def _cpu() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _commit() -> str:
-    """The commit, marked as dirty where the source differs from it; results and notebooks may differ."""
-    commit = _git("rev-parse", "--short=12", "HEAD")
-    is_dirty = _git("status", "--porcelain", "--", *CODE)
-    return f"{commit}-dirty" if is_dirty else commit or "unknown"
-
-
-def _git(*arguments: str) -> str:
-    if shutil.which("git") is None:
-        return ""
-    return subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True).stdout.strip()

@@ -11,7 +11,7 @@ import pandas as pd
 from replication import paths
 from replication.errors import RecordError
 from replication.files import Bundle, Hash, locked, sha256
-from replication.runs import records
+from replication.runs import provenance
 
 
 def load_or_compute(
@@ -32,7 +32,7 @@ def load_or_compute(
         with locked(bundle.folder):
             found = bundle.read("table.csv")  # another process may have computed it meanwhile
             if found is None:
-                facts = {"of": dict(of), **records.environment()}
+                facts = {"of": dict(of), **provenance.environment()}
                 table = compute().to_csv(index=False, float_format="%.6g").encode()
                 bundle.write(facts, {"table.csv": table})
                 found = facts, [table]

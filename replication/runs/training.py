@@ -14,7 +14,7 @@ from replication.compiled import compiled
 from replication.config import RunConfig
 from replication.errors import DivergedError, EstimatorError
 from replication.model import baselines, latent, networks
-from replication.runs import checkpoints, device, evaluation, records, running_mean
+from replication.runs import checkpoints, device, evaluation, provenance, records, running_mean
 from replication.runs.checkpoints import Run
 from replication.runs.points import evaluation_points, grid
 
@@ -200,7 +200,7 @@ def _is_finite(state: algorithms.State) -> bool:
 
 def _here() -> dict:
     """Commit, processor, device and versions of this process."""
-    return {**records.environment(), "device": device.name()}
+    return {**provenance.environment(), "device": device.name()}
 
 
 def _with_contributor(config: RunConfig, run: Run, here: dict) -> Run:
