@@ -1,19 +1,18 @@
 # The project's commands. `make reproduce` and `make test` are the two to know.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
-override PYTHON := $(or $(shell command -v $(PYTHON)),$(PYTHON))
+override PYTHON := $(or $(shell command -v "$(PYTHON)"),$(PYTHON))
 PROFILE ?= quick
 READING ?= closest
 KILLS ?= 20
 GPU ?= 0
-VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VERSION := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 PYTHONS := 3.11 3.12 3.13
 UNSUPPORTED = PYTHON=$(PYTHON) is $(if $(VERSION),Python $(VERSION),no Python). Choose one of $(PYTHONS): make PYTHON=python3.12
 VENV := .venv
 INSTALLED := $(VENV)/installed-$(VERSION)
-BIN := $(CURDIR)/$(VENV)/bin
 # The cores that this process may use, in a container or a Slurm job too; fewer on a GPU.
-JOBS ?= $(shell $(BIN)/python -c "from replication.runs import device; print(device.runs_side_by_side())")
-export PATH := $(BIN):$(PATH)
+JOBS ?= $(shell $(VENV)/bin/python -c "from replication.runs import device; print(device.runs_side_by_side())")
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH :=
 
 .PHONY: reproduce cluster test test-benchmark test-faults test-cluster drift notebooks nbval verdict site explorer benchmark lab lint lock clean
@@ -79,7 +78,7 @@ clean:  ## everything that a command above can make again, except data and the u
 # Made anew when the lock or the version of Python changes, so that nothing of the old one stays.
 $(INSTALLED): requirements.lock pyproject.toml
 	$(if $(filter $(VERSION),$(PYTHONS)),,$(error $(UNSUPPORTED)))
-	$(PYTHON) -m venv --clear $(VENV)
+	"$(PYTHON)" -m venv --clear $(VENV)
 	pip install --quiet --disable-pip-version-check -r requirements.lock
 	pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@

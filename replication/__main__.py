@@ -53,6 +53,7 @@ def train(
     from replication.runs import device, parallel
 
     n_workers = device.runs_side_by_side(jobs)
+    paths.cache()  # what is wrong with it is said once, not for each run
     todo = _todo(profile, only, datasets, reading, seed)
     costs = parallel.train_all(todo, paths.runs(profile), n_workers) if todo else {}
     print(f"{parallel.in_words(costs)} The records are in {paths.runs(profile)}")
@@ -90,6 +91,7 @@ def reproduce(profile: Profile = "quick", reading: Reading = "closest", jobs: Jo
     from replication.batch import local
     from replication.runs import device
 
+    paths.ensure_home()
     local.reproduce(profile, reading, device.runs_side_by_side(jobs))
 
 
@@ -98,6 +100,7 @@ def notebooks(only: Annotated[str | None, typer.Option(help="one notebook, such 
     """Execute the committed notebooks in place, from recorded runs."""
     from replication.batch.notebooks import execute_in_place
 
+    paths.ensure_home()
     os.environ["REPLICATION_RECORDED_ONLY"] = "1"
     execute_in_place(paths.NOTEBOOKS, only)
 

@@ -40,6 +40,20 @@ def cache() -> Path:
     return folder
 
 
+def ensure_home() -> None:
+    """Make the cache folder the home of this process and its children where the user's cannot be written.
+
+    Jupyter needs a home. Raises RecordError as `cache` does.
+    """
+    folder = cache()
+    try:
+        is_usable = os.access(Path.home(), os.W_OK | os.X_OK)  # some have a file for a home
+    except RuntimeError:  # neither HOME nor an entry in passwd, as in containers
+        is_usable = False
+    if not is_usable:
+        os.environ["HOME"] = str(folder)
+
+
 def _named(variable: str, error: type[ReplicationError]) -> Path | None:
     """The folder that a variable names, or None. A relative one starts at the repository, wherever a process works."""
     text = os.environ.get(variable, "").strip()

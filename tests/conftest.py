@@ -1,13 +1,13 @@
 """Shared by all tests: checkpoints go to a folder of the test's own, and tiny runs on the embedded digits."""
 
-import shutil
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import small_project
 
-from replication import data, paths
+from replication import data
 from replication.config import RunConfig
 from replication.errors import UnreachableError
 
@@ -33,15 +33,7 @@ def tiny() -> RunConfig:
 @pytest.fixture
 def project(tmp_path) -> Path:
     """A copy of the project without records."""
-    tree = tmp_path / "tree"
-    for name in ("Snakefile", "replication", "notebooks", "profiles", "data/paper"):
-        source, target = paths.ROOT / name, tree / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, target)
-    return tree
+    return small_project.copy(tmp_path / "tree")
 
 
 # MNIST takes a second to unpack; no test writes into a dataset.

@@ -2,12 +2,16 @@
 
 import os
 import pwd
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import nbformat
 import pytest
+import small_project
 
 from replication import paths
 from replication.errors import DataError, RecordError
@@ -91,3 +95,86 @@ def test_a_cache_that_cannot_be_written_is_said_with_the_variable():
         environment = {**os.environ, "REPLICATION_CACHE_DIR": folder}
         run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert f"{folder}, cannot be written. Name a folder that you can write in REPLICATION_CACHE_DIR" in run.stderr
+
+
+@pytest.mark.parametrize("home", [None, "/dev/null"])
+def test_where_there_is_no_home_the_cache_is_one(tmp_path, monkeypatch, home):
+    # Fails if Jupyter's RuntimeError, or its PermissionError, ends every notebook of the batch.
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+    monkeypatch.setenv("HOME", home or "")
+    if home is None:
+        monkeypatch.delenv("HOME")
+    paths.ensure_home()
+    assert Path.home() == paths.cache() == tmp_path / "cache"
+
+
+def test_a_home_stays_where_it_is(root):
+    paths.ensure_home()
+    assert Path.home() == root.parent / "home"
+
+
+@pytest.fixture
+def clone(tmp_path) -> Path:
+    """A copy of the project as one is cloned, with its packages installed."""
+    tree = small_project.copy(tmp_path / "my thesis ü")
+    small_project.install(tree)
+    return tree
+
+
+def make(clone: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = ["make", f"PYTHON={clone / '.venv/bin/python'}", *arguments]
+    return subprocess.run(command, cwd=clone, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("goal", ["reproduce", "test"])
+def test_make_finds_its_programs_in_a_folder_with_a_space_and_an_umlaut(clone, goal):
+    run = make(clone, "--dry-run", goal)
+    assert run.returncode == 0 and not run.stderr
+    assert re.search(r"^python -m .* (--jobs|-n) \d+", run.stdout)
+
+
+def test_make_installs_with_a_python_in_such_a_folder(clone):
+    run = make(clone, "--dry-run", "VENV=other", "test")
+    assert f'"{clone}/.venv/bin/python" -m venv --clear other' in run.stdout
+
+
+@pytest.mark.faults
+def test_the_smallest_batch_in_a_folder_with_a_space_and_an_umlaut(clone):
+    run = make(clone, "reproduce", "PROFILE=smoke")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert {file.stem for file in (clone / "out/smoke").glob("*.ipynb")} >= {"0_method", "2_lower_bound", "8_verdict"}
+    assert list((clone / "figures/smoke").glob("*.svg"))
+
+
+@pytest.mark.faults
+def test_a_notebook_where_the_user_has_no_home(clone, tmp_path):
+    # As in a container that runs with a number for a user.
+    number = ["unshare", "--user", "--map-user=12345"]
+    if shutil.which("unshare") is None or subprocess.run([*number, "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to make a user namespace")
+    small_project.replace_runs(clone, "[]")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1", metadata={"tags": ["parameters"]})])
+    notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    nbformat.write(notebook, clone / "notebooks/2_lower_bound.ipynb")
+    command = [
+        *number,
+        clone / ".venv/bin/python",
+        "-m",
+        "replication",
+        "reproduce",
+        "--profile",
+        "smoke",
+        "--jobs",
+        "1",
+    ]
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME", "PYTHONPATH")
+    }
+    run = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0 and "Executed 1 notebook." in run.stdout, run.stdout + run.stderr
+    del environment["REPLICATION_CACHE_DIR"]
+    run = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
+    assert run.returncode == 1 and run.stderr.splitlines() == [
+        "There is no folder for checkpoints, since this user has no home. Name a folder that you can write in "
+        "REPLICATION_CACHE_DIR."
+    ]
