@@ -16,6 +16,29 @@ def test_mnist_as_published(load_or_skip):
     assert np.bincount(mnist.labels_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
+# The sum of the grey levels, 0 to 255 or 16, of the first and last image of train and of test, and the labels of these
+# four. Those of MNIST are of the published files: of training images 0 and 49,999 and test images 0 and 9999.
+KNOWN = {
+    ("mnist", "own", 255): ([27525, 26846, 18454, 41833], [5, 8, 7, 6]),
+    ("mnist", "authors", 256): ([27525, 26846, 18454, 41833], [5, 8, 7, 6]),
+    ("frey_face", "own", 256): ([84820, 92007, 85888, 81256], None),
+    ("frey_face", "authors", 256): ([83520, 86003, 87546, 84186], None),
+    ("digits", "own", 16): ([293, 283, 327, 306], [2, 4, 9, 0]),
+}
+
+
+@pytest.mark.parametrize(("name", "preparation", "levels"), list(KNOWN))
+def test_each_split_begins_and_ends_with_the_known_images(load_or_skip, name, preparation, levels):
+    # Fails if train is the last 50,000 images of MNIST, if the splits are swapped or drawn anew, or scaled otherwise.
+    load_or_skip(name)
+    dataset = data.load(name, preparation)
+    sums, labels = KNOWN[name, preparation, levels]
+    ends = [x[i] for x in (dataset.x_train, dataset.x_test) for i in (0, -1)]
+    assert [image.sum(dtype=float) * levels for image in ends] == pytest.approx(sums, rel=1e-6)
+    if labels:
+        assert [known[i] for known in (dataset.labels_train, dataset.labels_test) for i in (0, -1)] == labels
+
+
 def test_frey_face_is_split_once_and_for_all(load_or_skip):
     faces = load_or_skip("frey_face")
     assert faces.x_train.shape == (1565, 560) and faces.x_test.shape == (400, 560)

@@ -8,7 +8,8 @@ from scipy.stats import multivariate_normal, norm
 from replication import draws
 from replication.algorithms import base, full_vb
 from replication.config import ConfigError, RunConfig
-from replication.model.networks import Dense
+from replication.model import networks
+from replication.model.networks import BernoulliDecoder, Dense
 from replication.runs import training
 
 SIGMA = 0.5
@@ -63,6 +64,66 @@ def test_the_weights_kl_is_that_of_two_gaussians():
     log_ratio = norm(0.7, np.exp(-0.5)).logpdf(grid) - norm().logpdf(grid)
     assert kl.w.numpy().item() == pytest.approx(np.sum(density * log_ratio) * (grid[1] - grid[0]), rel=1e-4)
     assert kl.b.numpy().item() == 0
+
+
+@pytest.fixture
+def posterior() -> full_vb.Posterior:
+    """A q(theta) of a small decoder with means and variances of all sizes."""
+    rng = np.random.default_rng(0)
+    shapes = BernoulliDecoder(Dense((1, 2), (2,)), Dense((2, 64), (64,)))
+    mean, log_var = (
+        BernoulliDecoder(*(Dense(*(tf.constant(rng.normal(m, 1, s), tf.float32) for s in layer)) for layer in shapes))
+        for m in (0, -1)
+    )
+    return full_vb.Posterior(mean, log_var)
+
+
+def quadrature_kl(posterior: full_vb.Posterior) -> float:
+    """KL(q(theta) || p(theta)) by Gauss-Hermite quadrature, summed over all weights and biases."""
+    zeta, share = np.polynomial.hermite_e.hermegauss(20)
+    mean, log_var = (np.concatenate([w.numpy().ravel() for w in tf.nest.flatten(part)]) for part in posterior)
+    stddev = np.exp(log_var.astype(float)[:, None] / 2)
+    theta = mean[:, None] + stddev * zeta
+    log_ratio = norm.logpdf(zeta) - np.log(stddev) - norm.logpdf(theta)
+    return float(np.sum(log_ratio * share) / np.sqrt(2 * np.pi))
+
+
+def test_over_the_whole_dataset_the_weights_kl_counts_once(posterior):
+    # Six datapoints in three minibatches. Fails without the 1/N, with 1/M, or if a layer or the biases were left out.
+    config = RunConfig(dataset="digits", algorithm="full_vb", n_latent=1, n_hidden=2, n_train=6, samples_total=1)
+    params = full_vb.Params(networks.init_params(config, tf.constant(0, tf.int64)).encoder, posterior)
+    x = np.random.default_rng(1).random((6, 64), np.float32)
+    zeta_seed, total, parts = draws.stream(0, 0, "weights"), 0.0, 0.0
+    for i in range(0, 6, 2):
+        bound = full_vb.bound(params, x[i : i + 2], tf.zeros([1, 2, 1]), zeta_seed, config.n_train)
+        total += float(tf.reduce_sum(bound.elbo))
+        parts += float(tf.reduce_sum(bound.log_px_given_z - bound.kl))
+    assert parts - total == pytest.approx(quadrature_kl(posterior), rel=1e-4)
+
+
+def test_the_weights_kl_has_a_share_of_m_over_n_in_a_steps_gradient(posterior):
+    # The gradients of one step for N = 40 and N = 1000 differ by (M/40 - M/1000) times that of the KL, mu in the means
+    # and (sigma^2 - 1) / 2 in the log variances. Fails without the 1/N, or if the step climbed the minibatch's mean.
+    found = []
+    for n_train in (40, 1000):
+        config = RunConfig(
+            dataset="digits", algorithm="full_vb", n_latent=1, n_hidden=2, n_train=n_train, samples_total=1,
+            batch_size=20, learning_rate=1.0,
+        )  # fmt: skip
+        start = full_vb.init(config, tf.constant(0, tf.int64))
+        start = start._replace(params=start.params._replace(decoder=posterior))
+        x = np.random.default_rng(1).random((20, 64), np.float32)
+        state, _ = full_vb.step(config, start, x, tf.constant(0, tf.int64))
+        found.append([
+            np.sign(new - old) * np.sqrt(s)
+            for new, old, s in zip(
+                *(tf.nest.flatten(part.decoder) for part in (state.params, start.params, state.sum_of_squares)),
+                strict=True,
+            )
+        ])  # fmt: skip
+    kl_gradient = [*tf.nest.flatten(posterior.mean), *((tf.exp(v) - 1) / 2 for v in tf.nest.flatten(posterior.log_var))]
+    for few, many, of_kl in zip(*found, kl_gradient, strict=True):
+        np.testing.assert_allclose(many - few, (20 / 40 - 20 / 1000) * of_kl, rtol=1e-2, atol=1e-3)
 
 
 def test_noise_on_the_inputs_is_noise_on_the_weights():
