@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from replication.config import N_MCEM_UPDATES
 from replication.paper import appendix_f, claims, names, verdict
+from replication.paper.graphics import WARM_UP_STEPS
 from replication.runs import curves
 from replication.runs.records import Record
 
@@ -131,6 +133,44 @@ def full_vb(runs: list[Record]) -> str:
         f"On test full VB is higher in {(test > 0).sum()} of {len(test)} pairs of runs; from {test.min():+.1f} to "
         f"{test.max():+.1f} nats, the latter at Nz = {best_z}, N = {best_n}.",
         f"It took {times.min():.1f} to {times.max():.1f} times the seconds, on machines with other work to do.",
+    ])  # fmt: skip
+
+
+def graphics(minibatches: pd.DataFrame, mcem: pd.DataFrame, starts: pd.DataFrame, points: pd.DataFrame) -> str:
+    """The graphics' notebook: what the drawings say of minibatches, start and warm-up.
+
+    `minibatches` and `mcem` are tables of `graphics.largest_that_fits`, the others those of `graphics.starts` and
+    `graphics.first_dashed_points`.
+    """
+    m = {str(name): "/".join(map(str, sorted(set(of)))) for name, of in minibatches.groupby("dataset")["minibatch"]}
+    sizes = [f"{m[name]} on {names.DATASETS[name]}" for name in m]
+    at_start = starts.groupby("dataset")["start"]
+    ranges = [f"{of.min():.1f} to {of.max():.1f} nats on {names.DATASETS[str(name)]}" for name, of in at_start]
+    passes = "/".join(map(str, sorted(set(mcem["passes"]))))
+    return names.in_lines([
+        f"In figure 2 reports come after whole minibatches: M = {' and '.join(sizes)}, in each of {len(minibatches)} "
+        f"panels. Monte Carlo EM's in figure 3 come after multiples of {passes} N samples.",
+        f"After the first minibatch the bound is {' and '.join(ranges)}, on train and test alike: the weights are near "
+        "zero and have not moved.",
+        f"The first dashed points leave room for at most {points['steps_at_start'].min():.0f} minibatches there; the "
+        f"authors' warm-up takes {WARM_UP_STEPS}.",
+    ])  # fmt: skip
+
+
+def unsettled(starts: pd.DataFrame, points: pd.DataFrame, mcem: pd.DataFrame, expected: Mapping[str, float]) -> str:
+    """The graphics' notebook: what the drawings show and nobody explains; `expected` as computed from the images."""
+    face = starts[(starts["dataset"] == "frey_face") & (starts["split"] == "train")]
+    start = face.pivot(index="n_latent", columns="algorithm", values="start")
+    lower = start["wake_sleep"] - start["aevb"]
+    stays = points[(points["dataset"] == "frey_face") & (points["algorithm"] == "wake_sleep")]["steps_at_start"]
+    seen = f", {expected['frey_face'] - start['aevb'].mean():.1f} below the images'" if "frey_face" in expected else ""
+    return names.in_lines([
+        f"AEVB starts {lower.min():.1f} to {lower.max():.1f} nats below wake-sleep on Frey Face{seen}, with any number "
+        "of latent variables.",
+        f"Wake-sleep on Frey Face leaves room for {stays.min():.1f} to {stays.max():.1f} minibatches at the start, "
+        "with any number of latent variables, and never steps off its plateau.",
+        f"Monte Carlo EM reports at multiples of {mcem['passes'].iloc[0]} N; the text's step has {N_MCEM_UPDATES} "
+        "weight updates.",
     ])  # fmt: skip
 
 

@@ -151,6 +151,7 @@ EXPERIMENTS_OF_NOTEBOOK: dict[str, tuple[Callable[[Plan], list[RunConfig]], ...]
     "6_full_vb": (full_vb,),
     "7_explorer": (decoded,),
     "8_verdict": (figure2, figure3),
+    "9_graphics": (),
     "9_readings": (figure2,),
 }
 
