@@ -71,6 +71,20 @@ def test_a_checkpoint_of_other_code_is_kept_and_not_continued(tiny, tmp_path, mo
     assert anew.facts["numbers_sha256"] == whole.facts["numbers_sha256"]
 
 
+def test_a_run_that_was_extended_has_the_record_of_one_that_was_not(tiny, tmp_path):
+    # A record has the points of the grid and the run's own end. Fails if an earlier end leaves a row: one beside the
+    # grid, or on the grid the model on train, which is evaluated at the end only.
+    config = tiny.replace(samples_total=200_000)
+    whole = training.train(config, tmp_path / "whole")
+    checkpoints.path(config).unlink()
+    for samples in (130_000, 160_000):
+        training.train(config.replace(samples_total=samples), tmp_path / "extended")
+    extended = training.train(config, tmp_path / "extended")
+    assert list(extended.curve["samples_evaluated"].unique()) == [100_000, 125_000, 160_000, 200_000]
+    for name in ("numbers_sha256", "weights_sha256"):
+        assert extended.facts[name] == whole.facts[name]
+
+
 def _edit_checkpoint(config: RunConfig, /, **changes: object) -> None:
     """Change what the checkpoint says of itself; the state stays."""
     with np.load(checkpoints.path(config)) as content:
