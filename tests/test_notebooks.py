@@ -199,6 +199,31 @@ def test_the_cell_of_the_plan_may_be_run_again_after_the_rest(write, tmp_path):
     assert "smoke {'initialisation': 'fan_in'}" in (tmp_path / "out.ipynb").read_text()
 
 
+def test_a_failed_execution_leaves_the_notebook_as_it_was(write, tmp_path, monkeypatch):
+    # Fails if an error and papermill's metadata get into a committed notebook, or if what failed cannot be looked at.
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    write("1_good", "print('ü')")
+    write("2_broken", "raise ValueError('why it failed')")
+    before = (tmp_path / "2_broken.ipynb").read_bytes()
+    with pytest.raises(ReplicationError, match=r"why it failed(.|\n)*2_broken.ipynb is as it was") as error:
+        notebooks.execute_in_place(tmp_path)
+    assert (tmp_path / "2_broken.ipynb").read_bytes() == before
+    kept = tmp_path / "out/failed/2_broken.ipynb"
+    assert str(kept) in str(error.value) and "why it failed" in kept.read_text(encoding="utf-8")
+    assert '"ü\\n"' in (tmp_path / "1_good.ipynb").read_text(encoding="utf-8")
+
+
+def test_notebooks_are_read_and_written_as_utf8_whatever_the_locale(write, tmp_path):
+    # Fails if a machine with an ASCII locale, such as a small container, cannot read what it has overwritten.
+    write("1_umlaut", "print('ü')")
+    script = "import sys, pathlib; from replication.batch import notebooks; from replication import paths; "
+    script += "paths.ROOT = pathlib.Path(sys.argv[1]); notebooks.execute_in_place(paths.ROOT)"
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    run = subprocess.run([sys.executable, "-c", script, tmp_path], env=ascii_only, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert '"ü\\n"' in (tmp_path / "1_umlaut.ipynb").read_text(encoding="utf-8")
+
+
 def test_an_unknown_parameter_stops_the_notebook(tmp_path):
     # papermill itself only warns of it and would go on with the default.
     with pytest.raises(ReplicationError, match="Unknown notebook parameter profil"):

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from jupyter_core.utils import run_sync
 
 from replication import paths
 from replication.errors import ReplicationError
+from replication.files import write_atomically
 
 ANSWERS_WITHIN = 60  # seconds that a kernel may take to start, or to forget its variables
 
@@ -93,30 +93,45 @@ _kernel = cache(_Kernel)
 def execute_in_place(folder: Path, only: str | None = None) -> None:
     """Execute the committed notebooks in place at paper scale, from recorded runs; `only` names one of them.
 
-    Raises ReplicationError when there is no such notebook, and when one that had pictures drew none; it then stays as
-    it was.
+    Raises ReplicationError when there is no such notebook, when a cell fails, and when one that had pictures drew none;
+    it then stays as it was, and what was executed is kept in out/failed.
     """
-    files = _files(folder)
-    if only and only not in [file.stem for file in files]:
-        known = ", ".join(file.stem for file in files)
-        raise ReplicationError(f"There is no notebook {only} in {folder}. The notebooks are {known}.")
+    files = {file.stem: file for file in _files(folder)}
+    chosen = [only] if only else list(files)
+    if not chosen or not {*chosen} <= {*files}:
+        raise ReplicationError(f"There is no notebook {only or ''} in {folder}. The notebooks are {', '.join(files)}.")
+    for name in chosen:
+        executed = paths.out("failed") / f"{name}.ipynb"
+        executed.parent.mkdir(parents=True, exist_ok=True)
+        _execute_alone(files[name], executed)
+        _publish(executed, files[name])
+        executed.unlink()
+        print(f"executed {name}")
+
+
+def _execute_alone(file: Path, executed: Path) -> None:
+    """Execute a notebook in a kernel of its own."""
     import papermill  # here only: it takes a second
 
-    for file in (file for file in files if only in (None, file.stem)):
-        with TemporaryDirectory() as elsewhere:
-            executed = Path(elsewhere) / file.name
-            papermill.execute_notebook(file, executed, cwd=folder, progress_bar=sys.stderr.isatty())
-            _require_pictures(file, executed)
-            content = json.loads(executed.read_text(encoding="utf-8"))
-        for key in ("papermill", "widgets"):
-            content["metadata"].pop(key, None)
-        for cell in content["cells"]:
-            for key in ("papermill", "execution"):
-                cell["metadata"].pop(key, None)
-            if "outputs" in cell:
-                cell["outputs"] = [output for output in cell["outputs"] if not _is_greeting(output)]
-        file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"executed {file.relative_to(paths.ROOT)}")
+    try:
+        papermill.execute_notebook(file, executed, cwd=file.parent, progress_bar=sys.stderr.isatty())
+        _require_pictures(file, executed)
+    except (papermill.PapermillExecutionError, ReplicationError) as error:
+        raise ReplicationError(f"{str(error).strip()}\n{file} is as it was; what failed is {executed}.") from error
+
+
+def _publish(executed: Path, committed: Path) -> None:
+    """Replace the committed notebook by the executed one, without what papermill, Jupyter and TensorFlow's C++ add."""
+    content = json.loads(executed.read_text(encoding="utf-8"))
+    for key in ("papermill", "widgets"):
+        content["metadata"].pop(key, None)
+    for cell in content["cells"]:
+        for key in ("papermill", "execution"):
+            cell["metadata"].pop(key, None)
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if not _is_greeting(output)]
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(committed, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
 def _require_pictures(committed: Path, executed: Path) -> None:
