@@ -72,8 +72,8 @@ lint: $(INSTALLED)  ## style, the one way of the imports, types
 lock: $(INSTALLED)  ## resolve the lock file anew from the ranges in pyproject.toml
 	pip install --quiet uv && uv pip compile --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 
-clean:  ## everything that a command above can make again, except data and the user's checkpoints
-	rm -rf out docs/api figures/smoke figures/quick $(VENV)
+clean:  ## what a command above can make again: not data, checkpoints, and what `export` or you put into out/
+	rm -rf $(addprefix out/,smoke quick paper failed site doctrees) docs/api figures/smoke figures/quick $(VENV)
 
 # Made anew when the lock or the version of Python changes, so that nothing of the old one stays.
 $(INSTALLED): requirements.lock pyproject.toml

@@ -189,6 +189,17 @@ def test_a_newer_record_or_table_that_a_notebook_shows_executes_it_again_and_no_
     assert _outputs_to_make(finished_batch, SMOKE) == {f"{name}.ipynb" for name in notebooks_to_do}
 
 
+def test_clean_keeps_what_no_command_makes_again(tmp_path):
+    # Fails if hours of a GPU, trained elsewhere and not collected yet, go with the batch's notebooks.
+    shutil.copy(paths.ROOT / "Makefile", tmp_path)
+    trained, executed = (tmp_path / "out" / name for name in ("for-the-gpu/trained/a.npz", "quick/2_lower_bound.ipynb"))
+    for file in (trained, executed):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    assert trained.exists() and not executed.parent.exists()
+
+
 def test_the_batch_tells_training_from_a_record_rewritten_from_its_checkpoint(tiny, tmp_path, monkeypatch):
     # Fails if a run whose checkpoint was finished counts as trained.
     monkeypatch.setattr(parallel.device, "configure", lambda: None)  # too late in this process
