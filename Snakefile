@@ -58,8 +58,10 @@ def minutes(wildcards):
     return cluster.minutes(SHARES[wildcards.run_id])
 
 
-TRAIN = "python -m replication train --jobs 1 --only {params.only}"
-TRAIN += "".join(f" --{name} {value}" for name, value in PARAMETERS.items()) + " > {log} 2>&1"
+OPTIONS = "".join(f" --{name} {value}" for name, value in PARAMETERS.items()) + " > {log} 2>&1"
+# In the place of the shell, so that Snakemake is its parent: it ends with it, even where that is killed.
+TRAIN = "exec python -m replication train --parent $PPID --jobs 1 --only {params.only}" + OPTIONS
+EXECUTE = "exec python -m replication execute {wildcards.notebook} --parent $PPID" + OPTIONS
 
 
 # The runs are named here too: Snakemake does not make a missing file anew for a notebook that is there.
@@ -106,7 +108,6 @@ rule extend:
         TRAIN
 
 
-# Executed beside the logs and moved: a failed notebook stays there with its traceback.
 rule notebook:
     input:
         lambda wildcards: [file.relative_to(paths.ROOT) for file in dependencies.inputs(wildcards.notebook, PLAN)],
@@ -121,8 +122,4 @@ rule notebook:
     retries: 1
     priority: 1
     shell:
-        f"papermill notebooks/{{wildcards.notebook}}.ipynb {OUT}/logs/{{wildcards.notebook}}.ipynb"
-        " --cwd notebooks --no-progress-bar"
-        + "".join(f" -p {name} {value}" for name, value in PARAMETERS.items())
-        + f" > {{log}} 2>&1"
-        f" && mv {OUT}/logs/{{wildcards.notebook}}.ipynb {{output}}"
+        EXECUTE

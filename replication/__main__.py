@@ -18,6 +18,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 Profile = Annotated[str, typer.Option(help="smoke, quick or paper")]
 Reading = Annotated[str, typer.Option(help="closest or text: see notebooks/9_readings.ipynb")]
 Jobs = Annotated[int, typer.Option(help="runs side by side; -1, the default, is one per core, 4 on a GPU")]
+Parent = Annotated[int | None, typer.Option(hidden=True, help="end when this process, which started it, is gone")]
 Datasets = Annotated[str | None, typer.Option(help="mnist, frey_face, digits; comma-separated")]
 
 
@@ -48,10 +49,13 @@ def train(
     reading: Reading = "closest",
     seed: int = 0,
     jobs: Jobs = -1,
+    parent: Parent = None,
 ) -> None:
     """Train the runs of a profile that are not complete, from their checkpoints."""
     from replication.runs import device, parallel
 
+    if parent:
+        parallel.end_with(parent)
     n_workers = device.runs_side_by_side(jobs)
     paths.cache()  # what is wrong with it is said once, not for each run
     todo = _todo(profile, only, datasets, reading, seed)
@@ -93,6 +97,25 @@ def reproduce(profile: Profile = "quick", reading: Reading = "closest", jobs: Jo
 
     paths.ensure_home()
     local.reproduce(profile, reading, device.runs_side_by_side(jobs))
+
+
+@app.command(hidden=True)
+def execute(
+    notebook: str,
+    profile: Profile = "quick",
+    datasets: Datasets = None,
+    reading: Reading = "closest",
+    parent: Parent = None,
+) -> None:
+    """Execute a notebook as `reproduce` does: a job of a cluster."""
+    from replication.batch import dependencies, local
+    from replication.paper.plans import make_plan
+    from replication.runs import parallel
+
+    if parent:
+        parallel.end_with(parent)
+    plan = make_plan(profile, datasets=datasets, reading=reading)
+    local.execute(notebook, dependencies.parameters(plan), dependencies.folder(plan))
 
 
 @app.command()

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -42,6 +43,18 @@ def test_every_run_has_one_job_and_only_short_runs_share_one(profile):
     for share in shares:
         assert len(share) == 1 or cluster.minutes(share) <= cluster.START_MINUTES + cluster.SHARED_MINUTES
         assert cluster.minutes(share) * 60 >= sum(run.samples_total / cluster.SLOW_CORE[run.algorithm] for run in share)
+
+
+@pytest.mark.skipif(shutil.which("sbatch") is not None, reason="this machine has a Slurm")
+def test_without_slurm_one_sentence_comes_before_the_first_job(project):
+    # Fails if each job is submitted, in vain, with a traceback of its own.
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--config", "profile=smoke"]
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert run.returncode == 1 and "rule train" not in run.stderr + run.stdout
+    assert run.stderr.splitlines()[-1] == (
+        "There is no Slurm on this machine: sbatch is not found. Call it where Slurm is, or `make reproduce`."
+    )
 
 
 @pytest.fixture

@@ -213,6 +213,25 @@ def test_a_batch_waits_for_one_that_runs_and_goes_on_when_that_one_is_killed(sma
     processes.assert_all_end(tmp_path)
 
 
+def test_what_snakemake_started_ends_with_it(small_batch, tmp_path):
+    # Fails if a run, or the kernel of a notebook, goes on for hours after Snakemake was killed, unseen.
+    endless = RUNS[1].replace(samples_total=10**9)
+    tree = small_batch([endless], "import time\ntime.sleep(1000)")
+    command = [*PYTHON, "snakemake", "--cores", "1", "--config", "profile=smoke"]
+
+    def kill_once_there(file: Path) -> None:
+        snakemake = subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        processes.wait_for(file, snakemake)
+        snakemake.kill()
+        snakemake.wait()
+        processes.assert_all_end(tmp_path)
+        subprocess.run([*command, "--unlock"], cwd=tree, check=True, capture_output=True)
+
+    kill_once_there(_curve(tree, endless))
+    small_batch([], "import pathlib, time\npathlib.Path('is_executed').touch()\ntime.sleep(1000)")
+    kill_once_there(tree / "notebooks/is_executed")
+
+
 def test_a_batch_whose_work_is_not_there_at_its_end_has_not_succeeded(small_batch):
     # Fails if the exit status says what the jobs said, and not what there is. -1 jobs are all cores.
     tree = small_batch(RUNS[:1], "import shutil\nfrom replication import paths\nshutil.rmtree(paths.runs('smoke'))")

@@ -5,6 +5,7 @@ import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from replication import data, paths
 from replication.batch import dependencies, notebooks
@@ -95,7 +96,7 @@ def jobs(plan: Plan) -> list[Job]:
         found |= {name: missing[name] for name in needs}
         if needs or not _is_current(notebook, plan):
             arguments, log = (notebook, dependencies.parameters(plan), out), out / "logs" / f"{notebook}.log"
-            found[notebook] = Job(notebook, _execute, arguments, log, frozenset(needs), rank=int(notebook != FIRST))
+            found[notebook] = Job(notebook, _execute_job, arguments, log, frozenset(needs), rank=int(notebook != FIRST))
     return list(found.values())
 
 
@@ -107,11 +108,16 @@ def _is_current(notebook: str, plan: Plan) -> bool:
     return executed.exists() and executed.stat().st_mtime_ns >= newest
 
 
-def _execute(report: object, notebook: str, parameters: Mapping[str, str], out: Path) -> None:
+def execute(notebook: str, parameters: Mapping[str, str], out: Path) -> None:
     """Execute a notebook beside the logs and move it: a failed one stays there with its traceback."""
     draft = out / "logs" / f"{notebook}.ipynb"
+    draft.parent.mkdir(parents=True, exist_ok=True)
     notebooks.execute(notebook, draft, parameters)
     draft.replace(out / draft.name)
+
+
+def _execute_job(report: object, *arguments: Any) -> None:
+    execute(*arguments)
 
 
 def _as_line(job: Job, outcome: Done | Failure) -> str | None:

@@ -227,7 +227,9 @@ class _Worker:
 
 
 def _work(connection: Connection) -> None:
-    _die_with_parent()
+    parent = multiprocessing.parent_process()
+    assert parent and parent.pid, "to be called in a worker"
+    end_with(parent.pid)
     while True:
         job = connection.recv()
         connection.send(_do(job, lambda samples, bound: connection.send(Report(samples, bound))))
@@ -263,13 +265,12 @@ def _how_it_ended(process: multiprocessing.process.BaseProcess, log: Path | None
     return f"{said}Its process ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}."
 
 
-def _die_with_parent() -> None:
-    """End a worker when the process that started it is gone, killed or not: nobody waits for its job any more."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "to be called in a worker"
+def end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, killed or not: nobody waits for its work any more."""
 
     def follow() -> None:
-        parent.join()
+        while os.getppid() == parent:
+            time.sleep(0.5)
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
