@@ -15,7 +15,7 @@ JOBS ?= $(shell $(VENV)/bin/python -c "from replication.runs import device; prin
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH :=
 
-.PHONY: reproduce cluster test test-benchmark test-faults test-cluster drift notebooks nbval verdict site explorer benchmark lab lint lock clean
+.PHONY: reproduce cluster test test-benchmark test-faults test-environment test-cluster drift notebooks nbval verdict site explorer benchmark lab lint lock clean
 
 reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper; READING=text or closest (default)
 	python -m replication reproduce --profile $(PROFILE) --reading $(READING) --jobs $(JOBS)
@@ -32,6 +32,10 @@ test-benchmark: $(INSTALLED)  ## other frameworks: contenders of `make benchmark
 
 test-faults: $(INSTALLED)  ## KILLS=20 kills at random moments, full disks, spoiled files: the same command completes, to the same records
 	KILLS=$(KILLS) python -m pytest -n $(JOBS) --dist worksteal -m faults tests
+
+test-environment: $(INSTALLED)  ## environment.yml, for conda and Binder: its lines for pip resolve to the lock file
+	pip install --quiet --disable-pip-version-check uv
+	python -m pytest -m environment tests/test_environment.py
 
 test-cluster: $(INSTALLED)  ## `make cluster` on a real Slurm of one node, started on this Debian or Ubuntu machine as root
 	command -v slurmctld slurmd munged >/dev/null || { apt-get update -qq && apt-get install -y -qq slurm-wlm munge; }

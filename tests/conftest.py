@@ -1,8 +1,10 @@
 """Shared by all tests: checkpoints go to a folder of the test's own, and tiny runs on the embedded digits."""
 
+import os
 from functools import cache
 from pathlib import Path
 
+import browser
 import pandas as pd
 import pytest
 import small_project
@@ -18,6 +20,14 @@ def pytest_terminal_summary(terminalreporter):
         for name, value in report.user_properties:
             if name == "said" and report.when == "call":
                 terminalreporter.line(value)
+
+
+@pytest.fixture(scope="session")  # of the session, so that it comes before whatever else a test needs
+def chromium() -> str:
+    """Chromium, or the test is skipped; in continuous integration, which installs it, the test fails."""
+    if not browser.CHROMIUM:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium is installed on this machine")
+    return browser.CHROMIUM
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHONS = ["3.11", "3.12", "3.13"]
-PINS = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if re.match(r"\w", line)]
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+PINS = [Requirement(line) for line in LOCK.splitlines() if re.match(r"\w", line)]
 
 
 def pins_of(name: str, python: str) -> list[str]:
@@ -41,7 +42,7 @@ def test_every_line_of_the_lock_is_exact():
 
 
 def test_environment_installs_the_lock_on_an_allowed_python():
-    content = yaml.safe_load((ROOT / "environment.yml").read_text())
+    content = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     python = next(line for line in content["dependencies"] if isinstance(line, str) and line.startswith("python="))
     assert python.removeprefix("python=") in SpecifierSet(PROJECT["requires-python"])
     pip = next(line["pip"] for line in content["dependencies"] if isinstance(line, dict))
@@ -56,8 +57,8 @@ def test_makefile_and_continuous_integration_take_the_allowed_pythons():
     # Fails when a version is added or dropped in one place only.
     allowed = SpecifierSet(PROJECT["requires-python"])
     assert [f"3.{minor}" for minor in range(30) if f"3.{minor}" in allowed] == PYTHONS
-    assert f"PYTHONS := {' '.join(PYTHONS)}\n" in (ROOT / "Makefile").read_text()
-    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    assert f"PYTHONS := {' '.join(PYTHONS)}\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
     assert workflow["jobs"]["ci"]["strategy"]["matrix"]["python"] == PYTHONS
 
 

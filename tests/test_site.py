@@ -5,7 +5,6 @@ import sys
 import tomllib
 
 import pytest
-from browser import CHROMIUM
 
 from replication import paths
 
@@ -25,14 +24,12 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def page(site):
+def page(chromium, site):
     """A page of Chromium that can reach nothing but files, and tells what it asked for."""
-    if not CHROMIUM:
-        pytest.skip("no Chromium is installed on this machine")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = browser.new_context(offline=True)
         page = context.new_page()
         page.asked = []
