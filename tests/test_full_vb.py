@@ -10,7 +10,7 @@ from replication.algorithms import base, full_vb
 from replication.config import ConfigError, RunConfig
 from replication.model import networks
 from replication.model.networks import BernoulliDecoder, Dense
-from replication.runs import training
+from replication.runs import evaluation, training
 
 SIGMA = 0.5
 
@@ -124,6 +124,28 @@ def test_the_weights_kl_has_a_share_of_m_over_n_in_a_steps_gradient(posterior):
     kl_gradient = [*tf.nest.flatten(posterior.mean), *((tf.exp(v) - 1) / 2 for v in tf.nest.flatten(posterior.log_var))]
     for few, many, of_kl in zip(*found, kl_gradient, strict=True):
         np.testing.assert_allclose(many - few, (20 / 40 - 20 / 1000) * of_kl, rtol=1e-2, atol=1e-3)
+
+
+def test_an_evaluation_reports_the_weights_kl_per_datapoint_and_the_share_of_idle_weights(posterior):
+    # Fails with the KL of another N, or if the share were that of the weights that have learned something.
+    config = RunConfig(dataset="digits", algorithm="full_vb", n_latent=1, n_hidden=2, n_train=6, samples_total=1)
+    params = full_vb.Params(networks.init_params(config, tf.constant(0, tf.int64)).encoder, posterior)
+    x = tf.constant(np.random.default_rng(1).random((6, 64), np.float32))
+    row = evaluation.full_bound(config, params, x, draws.stream(0, 0, "evaluation"))
+    mean, log_var = (np.concatenate([w.numpy().ravel() for w in tf.nest.flatten(part)]) for part in posterior)
+    kl = (mean**2 + np.exp(log_var) - 1 - log_var) / 2
+    assert 0 < (kl < 0.05).mean() < 0.5
+    assert row["pruned"] == pytest.approx((kl < 0.05).mean())
+    assert row["kl_weights"] == pytest.approx(quadrature_kl(posterior) / 6, rel=1e-4)
+    assert row["value"] == pytest.approx(row["reconstruction"] - row["kl"] - row["kl_weights"], rel=1e-5)
+
+
+def test_the_posterior_starts_at_the_initial_weights_with_a_standard_deviation_of_0_05(config):
+    seed = tf.constant(0, tf.int64)
+    mean, log_var = full_vb.init(config, seed).params.decoder
+    for m, v, w in zip(*map(tf.nest.flatten, (mean, log_var, networks.init_params(config, seed).decoder)), strict=True):
+        np.testing.assert_array_equal(m, w)
+        np.testing.assert_allclose(tf.exp(v / 2), 0.05, rtol=0.01)
 
 
 def test_noise_on_the_inputs_is_noise_on_the_weights():

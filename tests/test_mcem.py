@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from replication import algorithms, data
@@ -135,6 +136,20 @@ def test_the_e_step_is_one_trajectory_of_ten_leapfrog_steps():
     slope = np.sum(before * after) / np.sum(before**2)
     assert slope == pytest.approx(np.cos(angle), abs=4 * np.sin(angle) / np.sqrt(2 * n))
     assert after.std() == pytest.approx(1, abs=4 / np.sqrt(4 * n))
+
+
+def test_a_step_is_one_e_step_and_five_updates_with_its_draw():
+    # Against the phases one by one. Fails with fewer updates, or if an update draws z anew.
+    config, x = config_of(), images(60)
+    state = mcem.init(config, SEED)
+    after, complete_data = mcem.step(config, state, x, SEED)
+    state = mcem._e_step(config, state, x[None], SEED)
+    for _ in range(5):
+        state, log_px_given_z = mcem._m_step(config, state, x[None], state.z[None])
+    for one, other in zip(tf.nest.flatten(after.params), tf.nest.flatten(state.params), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    log_pz = scipy.stats.norm.logpdf(state.z).sum(axis=1)
+    np.testing.assert_allclose(complete_data.objective, log_px_given_z + log_pz, rtol=1e-4)
 
 
 def test_a_step_counts_every_evaluation_of_the_weight_updates():
