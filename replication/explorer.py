@@ -91,7 +91,7 @@ def recorded_models(plan: Plan) -> dict[str, Model]:
     test_images = {name: dataset.x_test for name, dataset in local.items() if dataset is not None}
     found = {}
     for run in experiments.decoded(plan):
-        if not (folder / run.run_id / records.WEIGHTS).exists():
+        if run.n_latent < 2 or not (folder / run.run_id / records.WEIGHTS).exists():  # the map has two axes
             continue
         record = records.load(run, folder)
         if record is None:
@@ -117,7 +117,9 @@ class Explorer:
 
     def __init__(self, models: Mapping[str, Model], query: str | None = None):
         if not models:
-            raise ExplorerError("There is no model to explore: no recorded run has weights.")
+            raise ExplorerError(
+                "There is no model to explore: no recorded run with two latent dimensions or more has weights."
+            )
         self.models = models
         self.choice = widgets.Dropdown(options=list(models), description="model")
         self.map = widgets.Image(format="png", layout=widgets.Layout(flex="0 0 auto", max_width="none"))

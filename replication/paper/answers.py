@@ -195,7 +195,7 @@ def _within(table: pd.DataFrame, figure: int) -> str:
 
 
 def _by_dataset(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
-    return table.groupby(table["panel"].str.partition(",")[0], sort=False)
+    return table.groupby(table["panel"].str.split(",").str[0], sort=False)
 
 
 def _holds(table: pd.DataFrame, column: str = "holds") -> str:
