@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import replication
 from replication import benchmark, paths
-from replication.paper import summary
+from replication.paper import report
 from replication.paper.plans import make_plan
 
 project = "Auto-Encoding Variational Bayes, replicated"
@@ -63,7 +63,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 def verdict_tables() -> str:
     """What `make verdict` computes, from the records."""
-    return summary.as_markdown(summary.load(make_plan("paper")))
+    return report.as_markdown(report.load(make_plan("paper")))
 
 
 def commands() -> str:

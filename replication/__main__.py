@@ -134,14 +134,14 @@ def verdict(
     readme: Annotated[bool, typer.Option(help="renew the table in README.md instead")] = False,
 ) -> None:
     """Judge the recorded runs against the paper, curve by curve and claim by claim, under each reading."""
-    from replication.paper import summary
+    from replication.paper import report
 
-    found = summary.load_all()
+    reports = report.load_all()
     if readme:
-        summary.write_readme(found)
-        print(f"Renewed the table in {summary.README}")
+        report.write_readme(reports)
+        print(f"Renewed the table in {report.README}")
     else:
-        print(summary.as_json(found) if json else summary.as_text(found))
+        print(report.as_json(reports) if json else report.as_text(reports))
 
 
 @app.command()

@@ -69,8 +69,9 @@ def marginal_curves() -> pd.DataFrame:
     level = {(1000, "aevb"): -115, (1000, "wake_sleep"): -130, (1000, "mcem"): -118}
     level |= {(50_000, "aevb"): -135, (50_000, "wake_sleep"): -140, (50_000, "mcem"): -160}
     return pd.DataFrame([
-        {"dataset": "mnist", "n_train": n, "algorithm": algorithm, "split": split, "samples_evaluated": x,
-         "value": value, "se": 1.0, "seed": 0}
+        {"metric": "log_px", "dataset": "mnist", "size": n, "algorithm": algorithm, "split": split, "point": x,
+         "measure": "evaluated", "samples_evaluated": x, "value": value, "se": 1.0, "seed": 0,
+         "run_id": f"{algorithm}-{n}"}
         for (n, algorithm), value in level.items() for split in ("train", "test")
         for x in (1_000_000, 5_000_000, 10_000_000) if not (algorithm == "mcem" and n == 50_000 and x > 5_000_000)
     ])  # fmt: skip

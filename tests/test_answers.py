@@ -33,7 +33,7 @@ def _pair(gap_of_map: float, gap_of_full_vb: float) -> list[Record]:
 @pytest.mark.parametrize(
     ("gaps", "answer"),
     [
-        ((8.0, 2.0), "at best 25% of it (Nz = 3, N = 100), at worst 25%"),
+        ((8.0, 2.0), "at best 25% of it (Digits, not MNIST, Nz = 3, N = 100), at worst 25%"),
         ((0.5, 2.0), "MAP's gap between train and test is nowhere above 1 nat"),
     ],
 )

@@ -5,21 +5,26 @@ import pandas as pd
 import pytest
 
 from replication.config import RunConfig
-from replication.paper import claims, reference, summary, verdict
+from replication.paper import claims, comparison, evidence, reference
 from replication.runs import curves as tidy
 from replication.runs import records
 
 
 def compared(rows: list[tuple]) -> pd.DataFrame:
-    """A table as `verdict.compare_with_paper` makes it, from (n_latent, algorithm, split, samples, ours, paper)."""
-    columns = ["n_latent", "algorithm", "split", "samples_evaluated", "ours", "paper"]
-    return pd.DataFrame(rows, columns=columns).assign(dataset="mnist")
+    """A table as `comparison.compare` makes it, from (n_latent, algorithm, split, samples, ours, paper)."""
+    columns = ["size", "algorithm", "split", "samples_evaluated", "ours", "paper"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(metric="bound", dataset="mnist", point=table["samples_evaluated"])
+
+
+def check(claim: claims.Claim, table: pd.DataFrame) -> pd.DataFrame:
+    return claims.check(table, claims=[claim])
 
 
 def test_above_counts_the_evaluation_points():
     rows = [(3, "aevb", "test", x, ours, -100) for x, ours in ((1e5, -160), (1e6, -140), (1e7, -130), (1e8, -120))]
     rows += [(3, "wake_sleep", "test", x, ours, -110) for x, ours in ((1e5, -150), (1e6, -145), (1e7, -135))]
-    row = claims.above(compared(rows)).iloc[0]
+    row = check(claims.ABOVE, compared(rows)).iloc[0]
     assert row["ours"] == pytest.approx(2 / 3) and row["paper"] == 1 and not row["holds"]
     assert row["samples_evaluated"] == 1e7, "beyond, there is nothing to compare"
 
@@ -27,11 +32,14 @@ def test_above_counts_the_evaluation_points():
 def test_samples_needed_are_interpolated_on_the_logarithmic_axis():
     rows = [(3, "aevb", "test", x, ours, np.nan) for x, ours in ((1e5, -160), (1e6, -140), (1e7, -130))]
     rows += [(3, "wake_sleep", "test", x, ours, np.nan) for x, ours in ((1e5, -170), (1e6, -160), (1e7, -150))]
-    row = claims.samples_needed(compared(rows)).iloc[0]
+    row = check(claims.SAMPLES_NEEDED, compared(rows)).iloc[0]
     assert row["ours"] == pytest.approx(10**6.9 / 10**5.45) and row["holds"] and np.isnan(row["paper"])
     assert row["is_at_least"] == () and row["holds_in_paper"] is None
     never = compared(rows).assign(ours=lambda table: table["ours"] - 90 * (table["algorithm"] == "aevb"))
-    assert claims.samples_needed(never)["ours"].item() == 0 and not claims.samples_needed(never)["holds"].item()
+    assert (
+        check(claims.SAMPLES_NEEDED, never)["ours"].item() == 0
+        and not check(claims.SAMPLES_NEEDED, never)["holds"].item()
+    )
 
 
 def test_the_length_of_a_run_is_no_part_of_the_ratio():
@@ -39,7 +47,7 @@ def test_the_length_of_a_run_is_no_part_of_the_ratio():
     curve = {1e5: -200, 1e6: -110, 1e7: -110, 1e8: -110}
     rows = [(3, "aevb", "test", x, y, np.nan) for x, y in {1e5: -110, 1e6: -100, 1e7: -95, 1e8: -90}.items()]
     rows += [(3, "wake_sleep", "test", x, y, np.nan) for x, y in curve.items()]
-    long, short = (claims.samples_needed(compared([row for row in rows if row[3] <= end])) for end in (1e8, 1e7))
+    long, short = (check(claims.SAMPLES_NEEDED, compared([row for row in rows if row[3] <= end])) for end in (1e8, 1e7))
     assert long["ours"].item() == short["ours"].item() < 10
 
 
@@ -47,38 +55,38 @@ def test_a_ratio_that_the_curves_do_not_resolve_is_a_limit():
     # AEVB begins above wake-sleep's last bound: it needed at most its first samples. Fails if that passes for a ratio.
     rows = [(3, "aevb", "test", x, ours, -100) for x, ours in ((1e5, -140), (1e7, -130))]
     rows += [(3, "wake_sleep", "test", x, ours, -110) for x, ours in ((1e5, -170), (1e7, -150))]
-    table = claims.samples_needed(compared(rows))
+    table = check(claims.SAMPLES_NEEDED, compared(rows))
     assert table["is_at_least"].tolist() == [("ours", "paper")]
-    assert summary.counted(table)["ours"].item() == ">= 79.43"
+    assert claims.summarise(table)["ours"].item() == ">= 79.43"
 
 
 def test_an_ordering_is_left_out_where_an_algorithm_is_missing(marginal_curves):
     # Fails if a missing record of figure 3 ends the whole verdict with a KeyError.
-    table = verdict.compare_with_paper(marginal_curves.query("algorithm != 'aevb'"), 3)
-    assert set(claims.orderings(table)["claim"]) == {"Monte Carlo EM above wake-sleep [nats]"}
+    table = comparison.compare(marginal_curves.query("algorithm != 'aevb'"))
+    assert set(claims.check(table, claims=claims.ORDERINGS)["claim"]) == {"Monte Carlo EM above wake-sleep [nats]"}
 
 
 def test_a_wider_gap_with_more_latent_variables_is_seen():
     values = {(5, "train"): -100, (5, "test"): -101, (10, "train"): -90, (10, "test"): -90.5, (20, "train"): -80}
     values |= {(20, "test"): -84}
     rows = [(n, "aevb", split, 1e6, value, value) for (n, split), value in values.items()]
-    table = claims.gap(compared(rows)).set_index("panel")
+    table = check(claims.GAP, compared(rows)).set_index("panel")
     assert table["ours"].to_dict() == {"MNIST, Nz = 10": 0.5, "MNIST, Nz = 20": 4}
     assert table["holds"].to_dict() == {"MNIST, Nz = 10": True, "MNIST, Nz = 20": False}
     assert table["holds_in_paper"].to_dict() == table["holds"].to_dict()
     without_train = [*rows, (200, "aevb", "test", 1e6, -80, -80)]
-    assert len(claims.gap(compared(without_train))) == 2, "a model without its curve on train hides no other"
+    assert len(check(claims.GAP, compared(without_train))) == 2, "a model without its curve on train hides no other"
 
 
 def test_the_papers_sentence_on_overfitting_fails_on_its_own_frey_face_curves():
     # The gaps of its curves at 1e7 grow with Nz. Fails if the claim were only asked of ours.
-    paper = reference.load(2).query("dataset == 'frey_face' and algorithm == 'aevb'")
+    paper = reference.load(metric="bound", dataset="frey_face", algorithm="aevb")
     rows = [
-        {"dataset": "frey_face", "n_latent": n, "algorithm": "aevb", "split": split, "samples_evaluated": 1e7,
+        {"metric": "bound", "dataset": "frey_face", "size": n, "algorithm": "aevb", "split": split, "point": 1e7,
          "ours": -0.0, "paper": reference.value_at(curve, 1e7)}
-        for (n, split), curve in paper.groupby(["n_latent", "split"])
+        for (n, split), curve in paper.groupby(["size", "split"])
     ]  # fmt: skip
-    table = claims.gap(pd.DataFrame(rows))
+    table = check(claims.GAP, pd.DataFrame(rows))
     assert table["holds"].tolist() == [True] * 3 and table["holds_in_paper"].tolist() == [False] * 3
     assert claims.gaps_by_n_latent(pd.DataFrame(rows))["paper"].round(0).tolist() == [11, 31, 44, 53]
 
@@ -94,7 +102,7 @@ def frey_face(bound: float) -> records.Record:
 @pytest.mark.parametrize(("bound", "holds"), [(577.0, True), (600.0, False), (560.0, False)])
 def test_a_collapsed_model_is_the_independent_gaussian(bound, holds):
     record = frey_face(bound)
-    table = claims.collapsed(verdict.compare_with_paper(tidy.as_reported(tidy.table([record]))), [record])
+    table = claims.check(comparison.compare(tidy.table([record])), [record], [claims.COLLAPSE])
     (row,) = table.to_dict("records")
     assert row["holds"] == holds and row["split"] == "train" and row["ours"] == pytest.approx(bound - 576.2)
     assert row["holds_in_paper"], "the paper's curves are that Gaussian"
@@ -102,21 +110,21 @@ def test_a_collapsed_model_is_the_independent_gaussian(bound, holds):
 
 def test_independent_gaussian_stands_beside_the_last_bound():
     record = frey_face(575.0)
-    table = claims.against_independent_gaussian([record]).set_index("split")
+    table = evidence.against_independent_gaussian([record]).set_index("split")
     assert table.loc["test", "difference"] == pytest.approx(575 - 579.1)
-    assert claims.against_independent_gaussian([record._replace(facts={})]).empty
+    assert evidence.against_independent_gaussian([record._replace(facts={})]).empty
 
 
 def test_orderings_are_computed_where_the_paper_draws_both(marginal_curves):
     # On much data the paper draws Monte Carlo EM from 4e7 samples on: before that there is no ordering to claim.
     # Fails, too, if an ordering of the paper that ours reverse is left out.
-    table = claims.orderings(verdict.compare_with_paper(marginal_curves, 3))
+    table = claims.check(comparison.compare(marginal_curves), claims=claims.ORDERINGS)
     assert table["holds_in_paper"].all() and len(table) == 8
     assert set(table["samples_evaluated"]) == {10_000_000}
     reversed_ = table[~table["holds"].astype(bool)]
     assert reversed_[["claim", "split"]].to_numpy().tolist() == [["Monte Carlo EM above AEVB [nats]", "test"]]
     swapped = marginal_curves.replace({"algorithm": {"aevb": "wake_sleep", "wake_sleep": "aevb"}})
-    holds = claims.orderings(verdict.compare_with_paper(swapped, 3)).query("holds")
+    holds = claims.check(comparison.compare(swapped), claims=claims.ORDERINGS).query("holds")
     assert holds["claim"].tolist() == ["Monte Carlo EM above AEVB [nats]"]
 
 
@@ -126,9 +134,9 @@ def record_of(n_latent: int, **facts) -> records.Record:
 
 
 def test_a_latent_variable_that_carries_nothing_is_not_active():
-    use = claims.latent_use([record_of(3, kl_per_dimension=[0.001, 3.0, 0.5]), record_of(1, kl_per_dimension=[2.0])])
+    use = evidence.latent_use([record_of(3, kl_per_dimension=[0.001, 3.0, 0.5]), record_of(1, kl_per_dimension=[2.0])])
     assert use.query("n_latent == 3")["kl"].tolist() == [3.0, 0.5, 0.001]
-    units = claims.active_units(use)
+    units = evidence.active_units(use)
     assert units["active"].to_dict() == {1: 1, 3: 2}
     assert units.loc[3, "kl"] == pytest.approx(3.501) and units.loc[3, "kl_of_inactive"] == pytest.approx(0.001)
 
@@ -141,5 +149,5 @@ def test_a_run_leaves_the_independent_gaussian_at_its_first_point_above(last, le
         for x, bound in ((100_000, 575), (1_000_000, last))
     ]
     run = records.Record(config, pd.DataFrame(rows), {"independent_gaussian": {"test": 576.0}})
-    row = claims.escapes([run]).iloc[0]
+    row = evidence.escapes([run]).iloc[0]
     assert row["leaves at"] == leaves and row["above"] == last - 576

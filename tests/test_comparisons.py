@@ -6,38 +6,40 @@ import pandas as pd
 
 matplotlib.use("agg")
 
-from replication.paper import verdict
+from replication.paper import comparison
 from replication.plots import comparisons
+from replication.runs.points import point_of
 
 
 def test_the_verdict_shows_every_curve_along_its_way():
     # Fails if a row of one curve shows another's difference, or if a run with another minibatch falls into a column of
     # its own: its evaluation points lie a step beside.
-    rows = [{"dataset": "mnist", "n_latent": n, "algorithm": "aevb", "split": "test", "value": -120.0, "se": 0.3,
-             "seed": 0, "samples_evaluated": x}
+    rows = [{"metric": "bound", "dataset": "mnist", "size": n, "algorithm": "aevb", "split": "test", "seed": 0,
+             "measure": "evaluated", "value": -120.0, "se": 0.3, "samples_evaluated": x, "run_id": str(n),
+             "point": int(point_of("bound", np.array([x]), 313)[0])}
             for n, xs in ((20, (1_000_000, 3_000_000)), (10, (1_000_035, 3_000_105)))
             for x in xs]  # fmt: skip
-    compared = verdict.compare_with_paper(pd.DataFrame(rows))
-    judged = verdict.judge(compared)
-    train, test, _ = comparisons.verdict({2: compared}, {2: judged}).axes
+    compared = comparison.compare(pd.DataFrame(rows))
+    judged = comparison.judge(compared)
+    train, test, _ = comparisons.verdict(compared, judged).axes
     titles = [label.get_text() for label in train.get_yticklabels()]
     assert len(titles) == 18 and titles.count("MNIST, Nz = 20, AEVB") == 1
     at, drawn = titles.index("MNIST, Nz = 20, AEVB"), test.images[0].get_array()
     assert drawn.shape == (18, 2)
-    of = compared[compared["n_latent"] == 20]
-    np.testing.assert_allclose(drawn[at], of["difference"] / 2.0)
+    ours = compared[compared["size"] == 20]
+    np.testing.assert_allclose(drawn[at], ours["difference"] / 2.0)
     texts = [text.get_text() for text in test.texts if text.get_position()[1] == at]
-    assert texts == [f"{of['difference'].iloc[-1]:+.1f}"]
+    assert texts == [f"{ours['difference'].iloc[-1]:+.1f}"]
     assert sum(text.get_text() == "not run" for text in (*train.texts, *test.texts)) == 34
 
 
 def test_candidates_are_ordered_and_the_chosen_one_is_marked():
     table = pd.DataFrame({
-        "dataset": "mnist", "algorithm": "aevb", "choice": ["the text", "M = 500", "mean dreams"],
+        "metric": "bound", "dataset": "mnist", "algorithm": "aevb", "choice": ["the text", "M = 500", "mean dreams"],
         "learning_rate": [0.01, 0.02, 0.1], "distance": [2.0, 1.0, 1e9], "is_complete": [True, True, False],
         "is_chosen": [False, True, False],
     })  # fmt: skip
-    axes = comparisons.choices({2: table}).axes[0]
+    axes = comparisons.choices(table).axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["mean dreams, 0.1", "the text, 0.01", "M = 500, 0.02"], "the closest on top"
     assert [text.get_text() for text in axes.texts] == ["1e+09", "2.00", "1.00  chosen"]

@@ -21,8 +21,8 @@ from replication.plots import figures, palette
 def curves() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     rows = [
-        {"dataset": dataset, "n_latent": n, "algorithm": algorithm, "split": split, "seed": 0, "samples_evaluated": s,
-         "value": (-120 if dataset == "mnist" else 800) + rng.normal()}
+        {"metric": "bound", "dataset": dataset, "size": n, "algorithm": algorithm, "split": split, "seed": 0,
+         "samples_evaluated": s, "value": (-120 if dataset == "mnist" else 800) + rng.normal()}
         for dataset in ("mnist", "frey_face") for n in N_LATENT_FIGURE_2[dataset]
         for algorithm in ("aevb", "wake_sleep") for split in ("train", "test") for s in (1e5, 1e6, 1e7)
     ]  # fmt: skip
@@ -34,7 +34,7 @@ def visible(figure) -> list:
 
 
 def test_layout_is_the_papers(curves):
-    panels = visible(figures.figure2(curves, reference.load(2)))
+    panels = visible(figures.figure2(curves, reference.load(metric="bound")))
     titles = [axes.get_title() for axes in panels]
     assert titles == [f"MNIST, Nz = {n}" for n in (3, 5, 10, 20, 200)] + [
         f"Frey Face, Nz = {n}" for n in (2, 5, 10, 20)
@@ -46,7 +46,7 @@ def test_layout_is_the_papers(curves):
 
 def test_every_plotted_line_is_a_curve_of_ours_or_the_papers(curves):
     # Fails if a panel shows another panel's data or drops a split.
-    paper = reference.load(2)
+    paper = reference.load(metric="bound")
     for axes, (dataset, n) in zip(
         visible(figures.figure2(curves, paper)),
         [("mnist", n) for n in (3, 5, 10, 20, 200)] + [("frey_face", n) for n in (2, 5, 10, 20)],
@@ -55,13 +55,13 @@ def test_every_plotted_line_is_a_curve_of_ours_or_the_papers(curves):
         drawn = {tuple(line.get_ydata()) for line in axes.lines}
         expected = set()
         for table in (curves, paper):
-            panel = table[(table["dataset"] == dataset) & (table["n_latent"] == n)]
+            panel = table[(table["dataset"] == dataset) & (table["size"] == n)]
             expected |= {tuple(curve["value"]) for _, curve in panel.groupby(["algorithm", "split"])}
         assert drawn == expected and len(drawn) == 8
 
 
 def test_the_papers_curves_are_pale_and_in_the_colour_of_their_algorithm(curves):
-    for axes in visible(figures.figure2(curves, reference.load(2))):
+    for axes in visible(figures.figure2(curves, reference.load(metric="bound"))):
         colours = {line.get_color() for line in axes.lines}
         ours = {palette.ALGORITHMS[name] for name in ("aevb", "wake_sleep")}
         assert colours == ours | {palette.pale(colour) for colour in ours}
@@ -71,11 +71,11 @@ def test_several_seeds_are_a_mean_in_a_band_as_far_as_all_go(curves):
     # Fails if a seed is drawn by itself, if the band follows the longest seed, or if it is not from lowest to highest.
     seeds = [curves.assign(seed=seed, value=curves["value"] + 10 * seed) for seed in (0, 1, 2)]
     seeds[2] = seeds[2][seeds[2]["samples_evaluated"] < 1e7]
-    several = pd.concat([curves[curves["n_latent"] != 20], *(part[part["n_latent"] == 20] for part in seeds)])
-    panels = visible(figures.figure2(several, reference.load(2)))
+    several = pd.concat([curves[curves["size"] != 20], *(part[part["size"] == 20] for part in seeds)])
+    panels = visible(figures.figure2(several, reference.load(metric="bound")))
     assert [len(axes.collections) for axes in panels] == [0, 0, 0, 4, 0, 0, 0, 0, 4]
-    of = "dataset == 'mnist' and n_latent == 20 and algorithm == 'aevb' and split == 'test'"
-    first = curves.query(of)["value"].to_numpy()
+    panel = "dataset == 'mnist' and size == 20 and algorithm == 'aevb' and split == 'test'"
+    first = curves.query(panel)["value"].to_numpy()
     expected = tuple(np.round(first + np.array([10, 10, 5]), 6))
     assert expected in {tuple(np.round(line.get_ydata(), 6)) for line in panels[3].lines}
     bands = [band.get_paths()[0].vertices for band in panels[3].collections]
@@ -85,12 +85,12 @@ def test_several_seeds_are_a_mean_in_a_band_as_far_as_all_go(curves):
 
 def test_short_run_stays_visible(curves):
     low = curves.assign(value=curves["value"] - 80)
-    assert visible(figures.figure2(low, reference.load(2)))[0].get_ylim()[0] < -200
+    assert visible(figures.figure2(low, reference.load(metric="bound")))[0].get_ylim()[0] < -200
 
 
 def test_fallback_digits_are_labelled(curves):
     digits = curves[curves["dataset"] == "mnist"].assign(dataset="digits")
-    panels = visible(figures.figure2(digits, reference.load(2)))
+    panels = visible(figures.figure2(digits, reference.load(metric="bound")))
     assert all("not MNIST" in axes.get_title() for axes in panels)
     assert all(len(axes.lines) == 4 for axes in panels), "the paper's curves have no place on other data"
 
@@ -98,14 +98,21 @@ def test_fallback_digits_are_labelled(curves):
 def test_same_data_give_the_same_bytes(curves, tmp_path):
     # Otherwise every execution of a notebook would change the committed figure.
     for name in ("one.svg", "two.svg"):
-        figures.save(figures.figure2(curves, reference.load(2)), [tmp_path / name])
+        figures.save(figures.figure2(curves, reference.load(metric="bound")), [tmp_path / name])
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
 
 
 def test_a_short_run_ends_within_figure_3():
     # Fails if its curves lie below the paper's axis, where nobody sees them.
-    paper = reference.load(3).astype({"n_train": int})
-    end = {"dataset": "mnist", "n_train": 1000, "split": "test", "seed": 0, "samples_evaluated": 250_000}
+    paper = reference.load(metric="log_px")
+    end = {
+        "metric": "log_px",
+        "dataset": "mnist",
+        "size": 1000,
+        "split": "test",
+        "seed": 0,
+        "samples_evaluated": 250_000,
+    }
     ours = pd.DataFrame([{**end, "algorithm": name, "value": x} for name, x in (("aevb", -150), ("wake_sleep", -190))])
     (axes,) = visible(figures.figure3(ours, paper))
     assert axes.get_ylim() == (-196, -100) and axes.get_xlim() == (0, 0.25)
@@ -113,13 +120,13 @@ def test_a_short_run_ends_within_figure_3():
 
 def test_figure_3_draws_all_curves_in_millions():
     # Fails if a panel mixes training set sizes, or if the axis is in single samples.
-    paper = reference.load(3).astype({"n_train": int})
+    paper = reference.load(metric="log_px")
     ours = paper.assign(seed=0)
     panels = visible(figures.figure3(ours, paper))
     assert [axes.get_title() for axes in panels] == [f"MNIST, N = {n}" for n in (1000, 50_000)]
     for axes, n_train in zip(panels, (1000, 50_000), strict=True):
         expected = {
-            tuple(curve["value"]) for _, curve in paper[paper["n_train"] == n_train].groupby(["algorithm", "split"])
+            tuple(curve["value"]) for _, curve in paper[paper["size"] == n_train].groupby(["algorithm", "split"])
         }
         assert {tuple(line.get_ydata()) for line in axes.lines} == expected and len(axes.lines) == 12
         assert axes.get_xlim() == (0, 60) and max(line.get_xdata().max() for line in axes.lines) < 70

@@ -8,13 +8,14 @@ import pytest
 
 from replication import paths
 from replication.paper import reference
+from replication.runs.curves import CURVE
 
 
 def test_all_48_curves_are_there():
     # 9 panels of figure 2 with 4 curves each, 2 panels of figure 3 with 6.
-    keys = ["dataset", "n_latent", "n_train", "algorithm", "split"]
-    assert reference.load(2).groupby(keys, dropna=False).ngroups == 36
-    assert reference.load(3).groupby(keys, dropna=False).ngroups == 12
+    n_curves = reference.load()[CURVE].drop_duplicates().groupby("metric").size()
+    assert n_curves.to_dict() == {"bound": 36, "log_px": 12}
+    assert set(reference.load(metric="log_px")["size"]) == {1000, 50_000}
 
 
 def test_the_file_is_the_digitised_one():
@@ -23,20 +24,19 @@ def test_the_file_is_the_digitised_one():
 
 
 def test_interpolation_is_linear_in_log_samples():
-    curve = pd.DataFrame({"figure": 2, "samples_evaluated": [1e5, 1e7], "value": [-150.0, -110.0]})
+    curve = pd.DataFrame({"metric": "bound", "samples_evaluated": [1e5, 1e7], "value": [-150.0, -110.0]})
     assert reference.value_at(curve, 1e6) == pytest.approx(-130)
     assert reference.value_at(curve, 1e7) == -110
-    assert reference.value_at(curve.assign(figure=3), 5.05e6) == pytest.approx(-130)
+    assert reference.value_at(curve.assign(metric="log_px"), 5.05e6) == pytest.approx(-130)
 
 
 def test_outside_of_the_drawn_range_there_is_no_value():
     # Extrapolating would compare ours with a curve that the paper does not show.
-    curve = pd.DataFrame({"figure": 2, "samples_evaluated": [1e6, 1e7], "value": [-150.0, -110.0]})
+    curve = pd.DataFrame({"metric": "bound", "samples_evaluated": [1e6, 1e7], "value": [-150.0, -110.0]})
     assert np.isnan(reference.value_at(curve, 1e5)) and np.isnan(reference.value_at(curve, 2e7))
     assert np.isnan(reference.value_at(curve.iloc[:0], 1e6))
 
 
 def test_value_at_a_million_is_the_published_one():
-    curves = reference.load(2)
-    panel = (curves["dataset"] == "mnist") & (curves["n_latent"] == 20) & (curves["algorithm"] == "aevb")
-    assert reference.value_at(curves[panel & (curves["split"] == "test")], 1e6) == pytest.approx(-124.2, abs=0.3)
+    curve = reference.load(metric="bound", dataset="mnist", size=20, algorithm="aevb", split="test")
+    assert reference.value_at(curve, 1e6) == pytest.approx(-124.2, abs=0.3)

@@ -74,7 +74,7 @@ def _of_every_reading(plan: Plan) -> list[Path]:
 
 def _tried(plan: Plan) -> list[Path]:
     shown = [run for reading in READINGS.values() for run in figure2(plan._replace(reading=reading))]
-    tried = [*choices.candidates(2), *choices.candidates(3)]
+    tried = choices.candidates()
     return [*_folders(shown, plan.profile), *_folders(tried, "paper")]
 
 

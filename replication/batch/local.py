@@ -11,7 +11,7 @@ from replication import data, paths
 from replication.batch import dependencies, notebooks
 from replication.errors import ReplicationError, UnreachableError
 from replication.files import locked
-from replication.paper import names, summary
+from replication.paper import report
 from replication.paper.experiments import all_runs
 from replication.paper.plans import Plan, make_plan
 from replication.progress import is_watched
@@ -153,7 +153,6 @@ def _unfinished(todo: list[Job], undone: set[str], failures: Mapping[str, Failur
 
 def _print_results(plan: Plan) -> None:
     """The last value of every run on test: the bound of figure 2, log p(x) of figure 3 [nats]."""
-    for figure, table in summary.final_values(plan).items():
-        on_test = table[table["split"] == "test"].drop(columns="split")
-        print(f"\n{names.FIGURES[figure]}, on test")
+    for title, on_test in report.last_on_test(plan).items():
+        print(f"\n{title}, on test")
         print(on_test.to_string(index=False, float_format="{:.1f}".format, na_rep="-"))

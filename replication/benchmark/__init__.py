@@ -28,6 +28,7 @@ from replication.benchmark import contenders
 from replication.config import DATASETS, RunConfig
 from replication.errors import ReplicationError, UnreachableError
 from replication.files import write_atomically
+from replication.paper import names
 from replication.plots import charts
 from replication.runs import provenance
 
@@ -215,10 +216,8 @@ def _part_as_markdown(part: str, found: tuple[pd.DataFrame, dict] | None) -> str
         table = table.assign(contender=table["contender"].map(CONTENDERS))
     versions = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
     where = f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, commit {facts['commit']}; {versions}."
-    cells = table.astype(object).map(_as_text)
-    head = " | ".join(name.replace("_", " ") for name in table)
-    lines = [f"| {head} |", "|---" * len(table.columns) + "|", *(f"| {' | '.join(row)} |" for row in cells.to_numpy())]
-    return title + "\n".join(lines) + f"\n\n{where}\n"
+    cells = table.astype(object).map(_as_text).rename(columns=lambda name: name.replace("_", " "))
+    return f"{title}{names.markdown(cells)}\n\n{where}\n"
 
 
 def _samples_per_second(processes: list["_Process"], seconds: float) -> float:

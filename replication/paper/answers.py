@@ -1,13 +1,13 @@
 """The answer at the head of each notebook: two or three sentences whose numbers are computed from records."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from replication.config import N_MCEM_UPDATES
-from replication.paper import appendix_f, claims, names, verdict
+from replication.paper import claims, comparison, evidence, names
 from replication.paper.graphics import WARM_UP_STEPS
 from replication.runs import curves
 from replication.runs.records import Record
@@ -31,109 +31,130 @@ def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record]
     `variance` is the table of `gradients.variances`; `runs` have one estimator each, `by_size` one M and L each.
     """
     both = variance.query("network == 'encoder' and batch_size == 100 and n_mc_samples == 2")
-    at = both["samples_evaluated"].max()
-    ratio = both[both["samples_evaluated"] == at].set_index("estimator")[["ratio", "ratio_se"]]
+    samples = both["samples_evaluated"].max()
+    ratio = both[both["samples_evaluated"] == samples].set_index("estimator")[["ratio", "ratio_se"]]
 
-    def of(name: str) -> str:
+    def times(name: str) -> str:
         value, se = ratio.loc[name, ["ratio", "ratio_se"]]
         return f"{value:,.0f} ± {se:,.0f}" if value >= 100 else f"{value:.1f} ± {se:.1f}"
 
-    bound = _last_on_test(runs, "estimator")
-    sizes = _last_on_test(by_size, "batch_size", "n_mc_samples").xs(1, level="n_mc_samples")
-    few, many = sizes.index.min(), 100
-    return names.in_lines([
-        f"After {at:,} training samples the score function's gradient varies {of('score_function')} times as much as "
-        f"that of SGVB B; with a baseline, {of('score_function_baseline')} times (encoder, M = 100, L = 2; ± "
-        "one standard error).",
-        f"The bound on test then ends at {bound['sgvb_b']:.1f} nats with SGVB B, at {bound['score_function']:.1f} with "
-        f"the score function, and at {bound['score_function_baseline']:.1f} with its baseline, which takes 2 samples "
-        "of z.",
-        f"At equal training samples a minibatch of {few} ends {abs(sizes[few] - sizes[many]):.1f} nats "
-        f"{'above' if sizes[few] > sizes[many] else 'below'} the paper's M = {many}.",
-    ])  # fmt: skip
+    lines = [
+        f"After {samples:,} training samples the score function's gradient varies {times('score_function')} times as "
+        f"much as that of SGVB B; with a baseline, {times('score_function_baseline')} times (encoder, M = 100, L = 2; "
+        "± one standard error).",
+    ]
+    by_dataset = _on_test(by_size)
+    for dataset, ends in _on_test(runs).groupby("dataset", sort=False):
+        bound = ends.set_index("estimator")["value"]
+        of_size = by_dataset[(by_dataset["dataset"] == dataset) & (by_dataset["n_mc_samples"] == 1)]
+        sizes = of_size.set_index("batch_size")["value"]
+        few, many = sizes.index.min(), 100
+        lines += [
+            f"On {names.DATASETS[str(dataset)]} the bound on test then ends at {bound['sgvb_b']:.1f} nats with SGVB B, "
+            f"at {bound['score_function']:.1f} with the score function, and at {bound['score_function_baseline']:.1f} "
+            "with its baseline, which takes 2 samples of z.",
+            f"At equal training samples a minibatch of {few} ends {abs(sizes[few] - sizes[many]):.1f} nats "
+            f"{'above' if sizes[few] > sizes[many] else 'below'} the paper's M = {many}.",
+        ]
+    return names.in_lines(lines)
 
 
 def lower_bound(runs: list[Record]) -> str:
     """Notebook 2: whether AEVB is ahead of wake-sleep, by how much, and how many curves are the paper's."""
-    table = verdict.compare_with_paper(curves.as_reported(curves.table(runs)))
-    above = claims.above(table)
+    table = comparison.compare(curves.table(runs))
+    above = claims.check(table, claims=[claims.ABOVE])
     lines = [
-        "From where the paper draws both, AEVB is above wake-sleep at every evaluation point in "
-        f"{_holds(above)} curves{_except(above)}."
+        "AEVB is above wake-sleep at every evaluation point, from where the paper draws both, in "
+        f"{claims.counted(above, with_failures=False)} curves{claims.failures(above)}."
     ]
-    for dataset, cases in _by_dataset(claims.samples_needed(table)):
+    for dataset, cases in claims.check(table, claims=[claims.SAMPLES_NEEDED]).groupby("dataset", sort=False):
         ours, paper = (claims.range_in_words(cases, source, digits=1) for source in claims.SOURCES)
         lines.append(
-            f"On {dataset} wake-sleep takes {ours} times the samples of AEVB to come within {claims.LESS:g} nat of its "
-            f"own last bound (the paper's curves: {paper})."
+            f"On {names.DATASETS[str(dataset)]} wake-sleep takes {ours} times the samples of AEVB to come within "
+            f"{claims.LESS:g} nat of its own last bound (the paper's curves: {paper})."
         )
-    return names.in_lines([*lines, _within(table, 2)])
+    return names.in_lines([*lines, _within(table)])
 
 
 def marginal_likelihood(runs: list[Record]) -> str:
     """Notebook 3: which algorithm explains the data best, and where we are furthest from the paper."""
-    table = verdict.compare_with_paper(curves.as_reported(curves.table(runs)), 3)
+    every_curve = curves.table(runs)
     lines = []
-    for n_train, of in table[table["split"] == "test"].groupby("n_train"):
-        end = of.groupby("algorithm")["samples_evaluated"].max().min()
-        at_end = of[of["samples_evaluated"] == end].sort_values("ours", ascending=False)
+    for (_, dataset, n_train), best in comparison.best_on_test(every_curve).groupby(curves.PANEL, sort=False):
         order = ", ".join(
-            f"{names.ALGORITHMS[a]} {v:.0f}" for a, v in zip(at_end["algorithm"], at_end["ours"], strict=True)
+            f"{names.ALGORITHMS[algorithm]} {value:.0f}"
+            for algorithm, value in best[["algorithm", "value"]].itertuples(index=False)
         )
-        lines.append(f"N = {n_train}: log p(x) on test after {names.scientific(end)} samples: {order} nats.")
-    misses = verdict.judge(table, 3).dropna(subset=["difference"])
-    worst = misses.loc[misses["difference"].abs().idxmax()] if len(misses) else None
-    if worst is not None:
+        where = (
+            f"{names.DATASETS[dataset]}, N = {n_train}" if every_curve["dataset"].nunique() > 1 else f"N = {n_train}"
+        )
+        point = names.scientific(best["point"].iloc[0])
+        lines.append(f"{where}: log p(x) on test after {point} samples: {order} nats.")
+    table = comparison.compare(every_curve)
+    judged = comparison.judge(table).dropna(subset=["difference"])
+    if len(judged):
+        worst = judged.loc[judged["difference"].abs().idxmax()]
         lines.append(
-            f"Our largest difference: {names.ALGORITHMS[worst['algorithm']]}, N = {worst['n_train']}, on "
+            f"Our largest difference: {names.ALGORITHMS[worst['algorithm']]}, N = {worst['size']}, on "
             f"{worst['split']}, {_signed(worst['difference'])} nats from the paper's curve."
         )
-    return names.in_lines([*lines, _within(table, 3)])
+    return names.in_lines([*lines, _within(table)])
 
 
 def manifolds(runs: list[Record]) -> str:
     """Notebook 4: what two latent variables say of an image."""
+    on_test = curves.last(curves.table(runs)).query("split == 'test'")
     return names.in_lines(
-        f"{names.DATASETS[run.config.dataset]}: two latent variables reach a bound of "
-        f"{_on_test(run)['value']:.0f} nats on test after {run.samples_evaluated:,} samples; "
-        f"they tell {_on_test(run)['kl']:.1f} nats of each image."
-        for run in runs
+        f"{names.DATASETS[row['dataset']]}: two latent variables reach a bound of {row['value']:.0f} nats on test "
+        f"after {row['samples_evaluated']:,} samples; they tell {row['kl']:.1f} nats of each image."
+        for _, row in on_test.iterrows()
     )
 
 
 def superfluous(runs: list[Record], units: pd.DataFrame) -> str:
     """Notebook 5: how many latent variables are used, and whether more of them widen the gap between train and test.
 
-    `runs` are AEVB's, `units` the table of `claims.active_units`.
+    `runs` are AEVB's, `units` the table of `evidence.active_units`.
     """
     n_latent, most = units.index.max(), units.loc[units.index.max()]
-    lines = [f"Of {n_latent} latent variables the model uses {most['active']:.0f} (KL above {claims.ACTIVE} nats)."]
-    table = claims.gap(verdict.compare_with_paper(curves.as_reported(curves.table(runs))))
-    for dataset, cases in _by_dataset(table):
-        known = cases[cases["holds_in_paper"].notna()]
+    lines = [f"Of {n_latent} latent variables the model uses {most['active']:.0f} (KL above {evidence.ACTIVE} nats)."]
+    gaps = claims.check(comparison.compare(curves.table(runs)), claims=[claims.GAP])
+    for dataset, cases in gaps.groupby("dataset", sort=False):
+        ours, paper = (claims.counted(cases, source, with_failures=False) for source in claims.SOURCES)
         lines.append(
-            f"On {dataset} the gap between train and test is no wider (within {claims.WIDER:g} nat) with more of them "
-            f"in {_holds(cases)} cases of ours"
-            + (f" and {_holds(known, 'holds_in_paper')} of the paper's own curves." if len(known) else ".")
+            f"On {names.DATASETS[str(dataset)]} the gap between train and test is no wider (within {claims.WIDER:g} "
+            f"nat) with more of them in {ours} cases of ours"
+            + (f" and {paper} of the paper's own curves." if cases["holds_in_paper"].notna().any() else ".")
         )
     return names.in_lines(lines)
 
 
 def full_vb(runs: list[Record]) -> str:
     """Notebook 6: what a posterior over the weights buys and costs."""
-    every = curves.table(runs)
-    table = appendix_f.against_map(curves.last(curves.evaluated(every)))
+    every_curve = curves.table(runs)
+    table = evidence.against_map(curves.evaluated(every_curve))
     test = table["test", "full VB"] - table["test", "MAP"]
     share = (table["gap", "full VB"] / table["gap", "MAP"])[table["gap", "MAP"] > claims.WIDER]
-    seconds = every.groupby(["algorithm", "n_latent", "n_train"])["seconds"].max()
-    times = seconds["full_vb"] / seconds["aevb"]
-    best_z, best_n = test.idxmax()
+    seconds = every_curve.groupby(["algorithm", *evidence.PAIR])["seconds"].max()
+    times = (seconds["full_vb"] / seconds["aevb"]).dropna()
     return names.in_lines([
         _narrowest(share),
         f"On test full VB is higher in {(test > 0).sum()} of {len(test)} pairs of runs; from {test.min():+.1f} to "
-        f"{test.max():+.1f} nats, the latter at Nz = {best_z}, N = {best_n}.",
+        f"{test.max():+.1f} nats, the latter at {_pair(*test.idxmax())}.",
         f"It took {times.min():.1f} to {times.max():.1f} times the seconds, on machines with other work to do.",
     ])  # fmt: skip
+
+
+def full_vb_pairs(table: pd.DataFrame) -> str:
+    """Notebook 6: what full VB buys and costs, one line per pair of runs, from the table of `evidence.against_map`."""
+    lines = []
+    for pair, row in table.iterrows():
+        test, gap = (row[column, "full VB"] - row[column, "MAP"] for column in ("test", "gap"))
+        lines.append(
+            f"{_pair(*pair)}: full VB {'gains' if test > 0 else 'loses'} {abs(test):.1f} nats on test; its gap between "
+            f"train and test is {abs(gap):.1f} nats {'narrower' if gap < 0 else 'wider'}."
+        )
+    return "\n".join(lines)
 
 
 def graphics(minibatches: pd.DataFrame, mcem: pd.DataFrame, starts: pd.DataFrame, points: pd.DataFrame) -> str:
@@ -178,47 +199,30 @@ def _narrowest(share: pd.Series) -> str:
     """Where full VB's gap between train and test is the smallest share of MAP's, of the pairs of runs that have one."""
     if share.empty:
         return f"MAP's gap between train and test is nowhere above {claims.WIDER:g} nat: there is none to narrow."
-    n_latent, n_train = share.idxmin()
     return (
         f"Where MAP's gap between train and test is above {claims.WIDER:g} nat, full VB's is at best "
-        f"{share.min():.0%} of it (Nz = {n_latent}, N = {n_train}), at worst {share.max():.0%}."
+        f"{share.min():.0%} of it ({_pair(*share.idxmin())}), at worst {share.max():.0%}."
     )
 
 
-def _within(table: pd.DataFrame, figure: int) -> str:
-    judged = verdict.judge(table, figure)
-    counts = verdict.counts([judged])
+def _pair(dataset: str, n_latent: int, n_train: int) -> str:
+    """What a run of full VB and one of MAP have in common; the dataset is said where it is not the paper's MNIST."""
+    where = "" if dataset == "mnist" else f"{names.DATASETS[dataset]}, "
+    return f"{where}Nz = {n_latent}, N = {n_train}"
+
+
+def _within(table: pd.DataFrame) -> str:
+    counts = comparison.counts(comparison.judge(table))
     return (
         f"Of the paper's {counts['curves']} curves of this figure {counts['within']} are within the tolerance at the "
         f"right edge, {counts['above']} above, {counts['below']} below, {counts['not run']} not run."
     )
 
 
-def _by_dataset(table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
-    return table.groupby(table["panel"].str.split(",").str[0], sort=False)
-
-
-def _holds(table: pd.DataFrame, column: str = "holds") -> str:
-    known = table[column].dropna().astype(bool)
-    return f"{known.sum()} of {len(known)}"
-
-
-def _except(table: pd.DataFrame) -> str:
-    """Where a claim does not hold."""
-    fails = table[table["holds"].eq(False)]
-    each = [f"{row['panel']} on {row['split']}" for _, row in fails.iterrows()]
-    return f", not in {', '.join(each)}" if each else ""
-
-
-def _last_on_test(runs: list[Record], *by: str) -> pd.Series:
-    """The last bound on test per value of `by` [nats]."""
-    table = curves.table(runs)
-    on_test = table[table["split"] == "test"].sort_values("samples_evaluated")
-    return on_test.groupby(list(by))["value"].last()
-
-
-def _on_test(run: Record) -> pd.Series:
-    return run.curve[run.curve["split"] == "test"].iloc[-1]
+def _on_test(runs: list[Record]) -> pd.DataFrame:
+    """The rows on test at the last evaluation point that all runs of a dataset have."""
+    on_test = curves.evaluated(curves.table(runs)).query("split == 'test'")
+    return curves.last_common(on_test, alike=["dataset"])
 
 
 def _signed(nats: float) -> str:

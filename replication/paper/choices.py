@@ -12,12 +12,13 @@ import pandas as pd
 
 from replication import paths
 from replication.config import RunConfig
-from replication.paper import names, reference, verdict
+from replication.paper import names, reference
+from replication.paper.comparison import FIT_UNTIL, compare
 from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import Plan, make_plan
 from replication.paper.readings import AUTHORS_WAKE_SLEEP, Reading
-from replication.paper.verdict import FIT_UNTIL
 from replication.runs import curves
+from replication.runs.curves import CURVE
 from replication.runs.records import Record, existing
 
 LEARNING_RATES = (0.01, 0.02, 0.1)  # the paper's three
@@ -50,27 +51,31 @@ CANDIDATES: dict[tuple[str, str, str], Sequence[Mapping[str, Any]]] = {
     ("figure3", "mnist", "wake_sleep"): ({}, AUTHORS_WAKE_SLEEP, *STARTS),
     ("figure3", "mnist", "mcem"): ({}, *STARTS),
 }
-VARIED = ("learning_rate", *dict.fromkeys(name for of in CANDIDATES.values() for each in of for name in each))
+VARIED = (
+    "learning_rate",
+    *dict.fromkeys(name for choices in CANDIDATES.values() for choice in choices for name in choice),
+)
 
 
-def candidates(figure: int) -> list[RunConfig]:
-    """Every run that could be tried for a figure, up to FIT_UNTIL, in order of preference, with all seeds."""
+def candidates() -> list[RunConfig]:
+    """Every run that could be tried, up to FIT_UNTIL, in order of preference, with all seeds."""
     plain = make_plan("paper")._replace(reading=NO_READING)
-    runs = {2: figure2, 3: figure3}[figure](plain)
+    runs = {"figure2": figure2(plain), "figure3": figure3(plain)}
     return [
-        run.replace(**{**changes, "learning_rate": rate, "seed": seed, "samples_total": FIT_UNTIL[figure]})
-        for run in runs
+        run.replace(**{**changes, "learning_rate": rate, "seed": seed, "samples_total": FIT_UNTIL[run.metric]})
+        for figure, runs_of_figure in runs.items()
+        for run in runs_of_figure
         for changes, rate, seed in product(
-            CANDIDATES.get((f"figure{figure}", run.dataset, run.algorithm), ()), LEARNING_RATES, SEEDS
+            CANDIDATES.get((figure, run.dataset, run.algorithm), ()), LEARNING_RATES, SEEDS
         )
     ]
 
 
-def tried(records: Iterable[Record], figure: int) -> pd.DataFrame:
+def tried(records: Iterable[Record]) -> pd.DataFrame:
     """How far each candidate is from the paper's curves between FIT_FROM and FIT_UNTIL, in tolerances of the verdict.
 
-    `distance` is the mean over panels of the mean absolute difference, `above` the same with its sign; on test for
-    figure 2, on both splits for figure 3. `panels` counts the curves, `is_complete` says that every one that the paper
+    `distance` is the mean over panels of the mean absolute difference, `above` the same with its sign; on test for the
+    bound, on both splits for log p(x). `panels` counts the curves, `is_complete` says that every one that the paper
     draws early is there to FIT_UNTIL: only such a candidate can be chosen.
     """
     groups: dict[tuple, list[Record]] = {}
@@ -79,22 +84,23 @@ def tried(records: Iterable[Record], figure: int) -> pd.DataFrame:
         choice = tuple((name, getattr(config, name)) for name in VARIED)
         if config.algorithm == "mcem":  # its batch is the training set, which is no choice
             choice = tuple((name, 100 if name == "batch_size" else value) for name, value in choice)
-        groups.setdefault((config.dataset, config.algorithm, choice), []).append(record)
-    drawn = _early_curves(figure)
-    all_panels = _panels(list(groups.values()), figure)
+        groups.setdefault((config.metric, config.dataset, config.algorithm, choice), []).append(record)
+    drawn = _drawn_early()
+    all_panels = _panels(list(groups.values()))
     rows = []
-    for number, (dataset, algorithm, choice) in enumerate(groups):
+    for number, (metric, dataset, algorithm, choice) in enumerate(groups):
         panels = all_panels[all_panels["choice"] == number]
         if panels.empty:
             continue
         setting = dict(choice)
         words = names.choice({name: setting[name] for name in VARIED if name != "learning_rate"})
-        reached = panels[panels["until"] >= FIT_UNTIL[figure]]
+        reached = panels[panels["until"] >= FIT_UNTIL[metric]]
         rows.append({
-            "dataset": dataset, "algorithm": algorithm, "choice": words, "learning_rate": setting["learning_rate"],
+            "metric": metric, "dataset": dataset, "algorithm": algorithm, "choice": words,
+            "learning_rate": setting["learning_rate"],
             "distance": panels["distance"].mean(), "above": panels["above"].mean(),
             "until": panels["until"].min(), "panels": len(panels), "seeds": panels["n_seeds"].max(),
-            "is_complete": len(reached) == drawn[dataset, algorithm], "settings": setting,
+            "is_complete": len(reached) == drawn[metric, dataset, algorithm], "settings": setting,
         })  # fmt: skip
     table = pd.DataFrame(rows)
     return table.assign(is_chosen=table.index.isin(chosen(table).index))
@@ -103,59 +109,55 @@ def tried(records: Iterable[Record], figure: int) -> pd.DataFrame:
 def as_text(table: pd.DataFrame) -> str:
     """The table of `tried` for reading, the closest first, a block per dataset and algorithm."""
     blocks = []
-    for (dataset, algorithm), of in table.groupby(["dataset", "algorithm"], sort=False):
-        shown = of.sort_values("distance").drop(columns=["dataset", "algorithm", "settings"])
+    for (_, dataset, algorithm), candidates in table.groupby(["metric", "dataset", "algorithm"], sort=False):
+        shown = candidates.sort_values("distance").drop(columns=["metric", "dataset", "algorithm", "settings"])
         shown = shown.assign(**{name: shown[name].map("{:.3g}".format) for name in ("distance", "above")})
         shown["until"] = shown["until"].map(names.scientific)
         blocks.append(f"{names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}\n{shown.to_string(index=False)}")
     return "\n\n".join(blocks)
 
 
-def in_words(table: pd.DataFrame, figure: int) -> str:
-    """What is chosen of a figure's candidates and how close it is, a line per dataset and algorithm."""
+def what_is_chosen(table: pd.DataFrame) -> str:
+    """What is chosen of the candidates and how close it is, a line per figure, dataset and algorithm."""
     return names.in_lines(
-        f"Figure {figure}, {names.DATASETS[row['dataset']]}, {names.ALGORITHMS[row['algorithm']]}: {row['choice']}, "
-        f"learning rate {row['learning_rate']:g}, {row['distance']:.2f} tolerances from the paper's early curves."
+        f"Figure {reference.FIGURES[row['metric']]}, {names.DATASETS[row['dataset']]}, "
+        f"{names.ALGORITHMS[row['algorithm']]}: {row['choice']}, learning rate {row['learning_rate']:g}, "
+        f"{row['distance']:.2f} tolerances from the paper's early curves."
         for _, row in table[table["is_chosen"]].iterrows()
     )
 
 
-def _panels(choices: Sequence[list[Record]], figure: int) -> pd.DataFrame:
+def _panels(choices: Sequence[list[Record]]) -> pd.DataFrame:
     """Per choice and curve of the paper that is drawn early: distance and signed distance [tolerances], how far, seeds.
 
     `choice` is the number of the choice in `choices`, each of which has the records of its runs.
     """
-    keys = verdict.PANELS[figure]
-    ours = [
-        curves.as_reported(curves.table(runs)).assign(
-            choice=number, step=max(run.config.samples_per_step for run in runs)
-        )
-        for number, runs in enumerate(choices)
-    ]
-    table = verdict.compare_with_paper(pd.concat(ours), figure, by=["choice", "step"])
-    at_limit = table["samples_evaluated"] < FIT_UNTIL[figure] + table["step"]
-    table = table[at_limit & (table["samples_evaluated"] >= FIT_FROM)].dropna(subset=["difference"])
-    if figure == 2:
-        table = table[table["split"] == "test"]
+    ours = [curves.table(runs).assign(choice=number) for number, runs in enumerate(choices)]
+    table = compare(pd.concat(ours), by=["choice"])
+    is_early = (table["point"] >= FIT_FROM) & (table["point"] <= table["metric"].map(FIT_UNTIL))
+    table = table[is_early & _counts_in_the_search(table)].dropna(subset=["difference"])
     relative = table["difference"] / table["tolerance"]
-    grouped = table.assign(distance=relative.abs(), above=relative).groupby(["choice", *keys])
+    grouped = table.assign(distance=relative.abs(), above=relative).groupby(["choice", *CURVE])
     return grouped.agg(
         distance=("distance", "mean"),
         above=("above", "mean"),
-        until=("samples_evaluated", "max"),
+        until=("point", "max"),
         n_seeds=("n_seeds", "max"),
     ).reset_index()
 
 
-def _early_curves(figure: int) -> dict[tuple[str, str], int]:
-    """How many of the paper's curves of a dataset and algorithm are drawn at FIT_UNTIL."""
-    keys = verdict.PANELS[figure]
-    paper = reference.load(figure)
-    if figure == 2:
-        paper = paper[paper["split"] == "test"]
-    begins = paper.groupby(keys)["samples_evaluated"].min().reset_index()
-    early = begins[begins["samples_evaluated"] <= FIT_UNTIL[figure]]
-    return early.groupby(["dataset", "algorithm"]).size().to_dict()
+def _counts_in_the_search(table: pd.DataFrame) -> pd.Series:
+    """Curves of the bound count on test only: on train the paper's are running means over its own reports."""
+    return (table["metric"] != "bound") | (table["split"] == "test")
+
+
+def _drawn_early() -> dict[tuple[str, str, str], int]:
+    """How many of the paper's curves of a metric, dataset and algorithm are drawn at FIT_UNTIL."""
+    drawn = reference.load()
+    drawn = drawn[_counts_in_the_search(drawn)]
+    begins = drawn.groupby(CURVE)["samples_evaluated"].min().reset_index()
+    early = begins[begins["samples_evaluated"] <= begins["metric"].map(FIT_UNTIL)]
+    return early.groupby(["metric", "dataset", "algorithm"]).size().to_dict()
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
@@ -164,27 +166,29 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     The minibatch of a dataset is chosen on AEVB's curves, and wake-sleep's have the same where that was tried.
     """
     rows: list[pd.Series] = []
-    batch_size: dict[str, int] = {}
-    for (dataset, algorithm), of in table[table["is_complete"]].groupby(["dataset", "algorithm"], sort=False):
-        if algorithm == "wake_sleep" and dataset in batch_size:
-            same = of[[settings["batch_size"] == batch_size[dataset] for settings in of["settings"]]]
-            of = of if same.empty else same
-        row = of[of["distance"] <= of["distance"].min() + AS_CLOSE].iloc[0]
+    batch_size: dict[tuple[str, str], int] = {}
+    complete = table[table["is_complete"]]
+    for (metric, dataset, algorithm), candidates in complete.groupby(["metric", "dataset", "algorithm"], sort=False):
+        if algorithm == "wake_sleep" and (metric, dataset) in batch_size:
+            wanted = batch_size[metric, dataset]
+            same = candidates[[settings["batch_size"] == wanted for settings in candidates["settings"]]]
+            candidates = candidates if same.empty else same
+        row = candidates[candidates["distance"] <= candidates["distance"].min() + AS_CLOSE].iloc[0]
         if algorithm == "aevb":
-            batch_size[dataset] = row["settings"]["batch_size"]
+            batch_size[metric, dataset] = row["settings"]["batch_size"]
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def first_iterations(figure: int) -> pd.DataFrame:
+def first_iterations(metric: str) -> pd.DataFrame:
     """Every run of a figure (figure 4's with those of 2) with each learning rate, after its first iterations.
 
-    `value` is the bound, or log p(x) in figure 3, of the model at that point on train, `se` its standard error over
-    datapoints [nats]; on MNIST over the first 10,000 images (figure 3: 1000). From the records at commit f8bc51c, which
-    evaluated the bound on train; later ones have the running mean, in which the first iterations are the transient.
+    `value` is the bound, or log p(x), of the model at that point on train, `se` its standard error over datapoints
+    [nats]; on MNIST over the first 10,000 images (log p(x): 1000). From the records at commit f8bc51c, which evaluated
+    the bound on train; later ones have the running mean, in which the first iterations are the transient.
     """
     table = pd.read_csv(paths.FIRST_ITERATIONS)
-    return table[table["figure"] == figure].reset_index(drop=True)
+    return table[table["figure"] == reference.FIGURES[metric]].reset_index(drop=True)
 
 
 def chosen_learning_rates(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -207,6 +211,6 @@ def seeds(chosen: Plan) -> list[RunConfig]:
     return [run.replace(seed=seed) for run in runs for seed in SEEDS if seed != chosen.seed]
 
 
-def recorded(figure: int) -> list[Record]:
+def recorded() -> list[Record]:
     """The records of `candidates` that are there."""
-    return existing(candidates(figure), "paper")
+    return existing(candidates(), "paper")

@@ -1,110 +1,119 @@
-"""What the paper says in words about its figures 2 and 3, each claim computed from records and from the paper's curves.
+"""What the paper says in words about its figures 2 and 3: a list of claims, each measured on our curves and on its own.
 
-Every claim takes the table of `verdict.compare_with_paper` and returns one row per panel and split: what it measures
-for our curves (`ours`) and for the paper's own (`paper`, NaN where they are not drawn), at how many samples, and if
-the claim `holds` for ours and `holds_in_paper` for the paper's own curves.
+Add a claim to CLAIMS: what it says, what is measured, and when that means that the claim holds. `check` does the rest:
+a row per claim, panel and split, with the value for our curves (`ours`) and for the paper's own (`paper`, NaN where
+they are not drawn), at how many samples, and whether the claim `holds` for ours and `holds_in_paper` for the paper's.
 """
 
-from collections.abc import Callable, Iterator
-from itertools import combinations
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from replication.paper import names, verdict
-from replication.runs import curves
+from replication.paper import names
+from replication.runs.curves import PANEL
 from replication.runs.records import Record
 
-COLUMNS = ["claim", "panel", "split", "samples_evaluated", "ours", "paper", "holds", "holds_in_paper"]
-SOURCES = ("ours", "paper")
-ACTIVE = 0.01  # nats: a latent dimension with a smaller KL says nothing of x
+COLUMNS = ["claim", "dataset", "panel", "split", "samples_evaluated", "ours", "paper", "holds", "holds_in_paper"]
+SOURCES = {"ours": "holds", "paper": "holds_in_paper"}
 LESS = 1.0  # nats below wake-sleep's last bound: a level that it reaches before its end
 WIDER = 1.0  # nats by which a gap may widen and count as no wider
 COLLAPSED = 4.0  # nats from the best independent Gaussian within which a model has learned nothing else
 
 
-def _row(
-    claim: str, panel: str, split: str, samples: float, measured: dict[str, float], is_true: Callable[[float], bool]
-) -> dict[str, Any]:
-    """One row; a claim is true or false of a number, and neither where there is none."""
-    holds = [None if np.isnan(measured[source]) else bool(is_true(measured[source])) for source in SOURCES]
-    values = [claim, panel, split, samples, *(measured[source] for source in SOURCES), *holds]
-    return dict(zip(COLUMNS, values, strict=True))
+class Measured(NamedTuple):
+    """One number of a claim: in which panel and on which split, after how many samples, ours and the paper's.
 
-
-def range_in_words(cases: pd.DataFrame, source: str, digits: int = 2) -> str:
-    """The range of what a claim measures; `>=` marks a limit that a curve does not resolve."""
-    low, high = cases[source].min(), cases[source].max()
-    if np.isnan(low):
-        return "not drawn"
-    is_limit = [isinstance(sources, tuple) and source in sources for sources in cases.get("is_at_least", ())]
-    limit = ">= " if any(is_limit) and high == cases[source][is_limit].max() else ""
-    if f"{low:.{digits}f}" == f"{high:.{digits}f}":
-        return f"{limit}{low:.{digits}f}"
-    return f"{low:.{digits}f} to {limit}{high:.{digits}f}"
-
-
-def above(figure2: pd.DataFrame) -> pd.DataFrame:
-    """The share of the evaluation points at which AEVB's bound is above wake-sleep's.
-
-    From the point on at which the paper draws both; ours to their end, which may lie beyond the paper's.
+    `against` are the numbers that it is held to, where the claim compares two; `at_least` names the sources whose
+    number is a lower limit only.
     """
+
+    panel: tuple
+    split: str
+    samples: float
+    values: Mapping[str, float]
+    against: Mapping[str, float] = {}
+    at_least: tuple[str, ...] = ()
+
+
+class Claim(NamedTuple):
+    """A sentence of the paper about one metric: `measure(curves, records)`, and when a number `holds`.
+
+    `curves` is the table of `comparison.compare`; `holds(value, against)` is asked of ours and of the paper's alike.
+    """
+
+    says: str
+    metric: str
+    measure: Callable[[pd.DataFrame, list[Record]], Iterable[Measured]]
+    holds: Callable[[float, float], bool]
+
+
+def check(compared: pd.DataFrame, records: Iterable[Record] = (), claims: Iterable[Claim] = ()) -> pd.DataFrame:
+    """A row per claim, panel and split, with COLUMNS and `is_at_least`; all of CLAIMS by default.
+
+    `compared` is the table of `comparison.compare`, `records` those of the runs in it.
+    """
+    runs = list(records)
     rows = []
-    for panel, split, both in _algorithms(figure2):
-        shares = {}
+    for claim in claims or CLAIMS:
+        curves = compared[compared["metric"] == claim.metric]
+        for measured in claim.measure(curves, runs):
+            values = {source: measured.values[source] for source in SOURCES}
+            verdicts = {
+                column: _holds(claim, values[source], measured.against.get(source, 0.0))
+                for source, column in SOURCES.items()
+            }
+            rows.append({
+                "claim": claim.says, "dataset": measured.panel[1], "panel": names.panel(*measured.panel),
+                "split": measured.split, "samples_evaluated": measured.samples, **values, **verdicts,
+                "is_at_least": measured.at_least,
+            })  # fmt: skip
+    return pd.DataFrame(rows, columns=[*COLUMNS, "is_at_least"])
+
+
+def _holds(claim: Claim, value: float, against: float) -> bool | None:
+    """A claim is true or false of a number, and neither where there is none."""
+    return None if np.isnan(value + against) else bool(claim.holds(value, against))
+
+
+def _share_above(figure2: pd.DataFrame, records: list[Record]) -> Iterator[Measured]:
+    """From the point on at which the paper draws both; ours to their end, which may lie beyond the paper's."""
+    for panel, split, both in _of_both_algorithms(figure2):
         from_there = both.loc[_common(both).index.min() :]
+        shares = {}
         for source in SOURCES:
             difference = (from_there[source]["aevb"] - from_there[source]["wake_sleep"]).dropna()
             shares[source] = (difference > 0).mean() if len(difference) else np.nan
-        end = from_there["ours"].dropna().index.max()
-        claim = "AEVB above wake-sleep, from where both are drawn on: share of evaluation points"
-        rows.append(_row(claim, panel, split, end, shares, lambda share: share == 1))
-    return pd.DataFrame(rows, columns=COLUMNS)
+        yield Measured(panel, split, from_there["ours"].dropna().index.max(), shares)
 
 
-def samples_needed(figure2: pd.DataFrame) -> pd.DataFrame:
-    """How many times AEVB's samples wake-sleep takes to come within LESS of its own last bound.
+def _samples_needed(figure2: pd.DataFrame, records: list[Record]) -> Iterator[Measured]:
+    """At the evaluation points at which the paper draws both.
 
-    At the evaluation points at which the paper draws both. Where AEVB is there at its first evaluation point already,
-    the number is a lower limit: `is_at_least` names the sources for which it is.
+    Where AEVB is there at its first evaluation point already, the number is a lower limit.
     """
-    rows = []
-    for panel, split, both in _algorithms(figure2):
-        factors, at_least = {}, []
+    for panel, split, both in _of_both_algorithms(figure2):
+        factors, at_least = dict.fromkeys(SOURCES, np.nan), []
         for source in SOURCES:
             common = _common(both)[source].dropna()
-            factors[source] = np.nan
             if len(common):
                 level = common["wake_sleep"].iloc[-1] - LESS
                 factors[source] = _first_reached(common["wake_sleep"], level) / _first_reached(common["aevb"], level)
                 if common["aevb"].iloc[0] >= level:
                     at_least.append(source)
         end = _common(both)["ours"].dropna().index.max()
-        claim = f"samples to wake-sleep's last bound less {LESS:g} nat: wake-sleep's over AEVB's"
-        row = _row(claim, panel, split, end, factors, lambda factor: factor > 1)
-        rows.append({**row, "is_at_least": tuple(at_least)})
-    return pd.DataFrame(rows, columns=[*COLUMNS, "is_at_least"])
+        yield Measured(panel, split, end, factors, at_least=tuple(at_least))
 
 
-def gap(figure2: pd.DataFrame) -> pd.DataFrame:
-    """AEVB's bound on train minus test [nats], which superfluous latent variables do not widen by more than WIDER.
-
-    At the furthest evaluation point of all runs of a dataset that the paper draws too; compared with the next fewer
-    latent variables.
-    """
-    rows = []
+def _gaps(figure2: pd.DataFrame, records: list[Record]) -> Iterator[Measured]:
+    """The gap of each model, held to that of the model with the next fewer latent variables."""
     for dataset, gaps in gaps_by_n_latent(figure2).groupby("dataset", sort=False):
         for (_, fewer), (_, more) in zip(gaps.iloc[:-1].iterrows(), gaps.iloc[1:].iterrows(), strict=True):
-            panel = names.panel(str(dataset), "n_latent", more["n_latent"])
-            claim = f"train minus test no wider, within {WIDER:g} nat, than with fewer latent variables [nats]"
-            row = _row(claim, panel, "both", more["samples_evaluated"], dict(more[list(SOURCES)]), lambda _: True)
-            for source, holds in zip(SOURCES, ("holds", "holds_in_paper"), strict=True):
-                row[holds] = (
-                    None if np.isnan(more[source] + fewer[source]) else bool(more[source] <= fewer[source] + WIDER)
-                )
-            rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS)
+            panel = ("bound", dataset, more["n_latent"])
+            values, against = ({source: row[source] for source in SOURCES} for row in (more, fewer))
+            yield Measured(panel, "both", more["samples_evaluated"], values, against)
 
 
 def gaps_by_n_latent(figure2: pd.DataFrame) -> pd.DataFrame:
@@ -112,92 +121,127 @@ def gaps_by_n_latent(figure2: pd.DataFrame) -> pd.DataFrame:
 
     Only for the numbers of latent variables with both curves, and that the paper draws where it draws the dataset.
     """
-    tables = []
+    tables = [pd.DataFrame(columns=["n_latent", *SOURCES, "dataset", "samples_evaluated"])]
     for dataset, runs in figure2[figure2["algorithm"] == "aevb"].groupby("dataset", sort=False):
-        by_n_latent = runs.groupby("n_latent")
+        by_n_latent = runs.groupby("size")
         is_drawn = by_n_latent["paper"].transform("count") > 0
         runs = runs[(is_drawn | ~is_drawn.any()) & (by_n_latent["split"].transform("nunique") == 2)]
-        wide = runs.pivot(index=["samples_evaluated", "n_latent"], columns="split", values=list(SOURCES))
-        if not {"train", "test"} <= set(runs["split"]):
+        if runs.empty:
             continue
+        wide = runs.pivot(index=["point", "size"], columns="split", values=list(SOURCES))
         gaps = pd.DataFrame({source: wide[source]["train"] - wide[source]["test"] for source in SOURCES})
-        by_samples = gaps.unstack("n_latent")
-        complete = by_samples["ours"].dropna().index
-        drawn = by_samples.dropna().index
+        by_point = gaps.unstack("size")
+        complete, drawn = by_point["ours"].dropna().index, by_point.dropna().index
         if len(complete):
-            at = (drawn if len(drawn) else complete).max()
-            at_end = gaps.loc[at].reset_index()
-            tables.append(at_end.assign(dataset=dataset, samples_evaluated=at))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["dataset", "n_latent", *SOURCES])
+            end = (drawn if len(drawn) else complete).max()
+            at_end = gaps.loc[end].reset_index().rename(columns={"size": "n_latent"})
+            tables.append(at_end.assign(dataset=dataset, samples_evaluated=end))
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
 
 
-def collapsed(figure2: pd.DataFrame, records: list[Record]) -> pd.DataFrame:
-    """Wake-sleep's last bound on Frey Face minus that of the best independent Gaussian per pixel [nats].
+def _from_independent_gaussian(figure2: pd.DataFrame, records: list[Record]) -> Iterator[Measured]:
+    """On train only, at the end of wake-sleep's runs on Frey Face.
 
-    On train only: the paper's split is another one, and its test set is too small for the baseline to carry over.
+    The paper's split is another one, and its test set is too small for the baseline to carry over.
     """
-    baselines = [r.facts["independent_gaussian"] for r in records if "independent_gaussian" in r.facts]
-    rows = []
-    of = (figure2["algorithm"] == "wake_sleep") & (figure2["dataset"] == "frey_face") & (figure2["split"] == "train")
-    for n_latent, curve in figure2[of].groupby("n_latent"):
-        last = curve.loc[curve["samples_evaluated"].idxmax()]
+    baselines = [run.facts["independent_gaussian"] for run in records if "independent_gaussian" in run.facts]
+    is_meant = (figure2["algorithm"] == "wake_sleep") & (figure2["dataset"] == "frey_face")
+    for panel, curve in figure2[is_meant & (figure2["split"] == "train")].groupby(PANEL):
+        last = curve.loc[curve["point"].idxmax()]
         distances = {source: last[source] - baselines[0]["train"] for source in SOURCES}
-        claim = f"wake-sleep is the best independent Gaussian, within {COLLAPSED:g} nats"
-        panel = names.panel("frey_face", "n_latent", n_latent)
-        row = _row(claim, panel, "train", last["samples_evaluated"], distances, lambda d: abs(d) <= COLLAPSED)
-        rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS)
+        yield Measured(panel, "train", last["point"], distances)
 
 
-def orderings(figure3: pd.DataFrame) -> pd.DataFrame:
-    """Which of two algorithms is above the other in the paper's figure 3, for every pair, and by how much [nats].
+def _difference(high: str, low: str) -> Callable[[pd.DataFrame, list[Record]], Iterator[Measured]]:
+    """One algorithm's value minus another's at the furthest point at which the paper draws both and has it on top."""
 
-    At the furthest evaluation point at which the paper draws both curves; a pair that it does not draw within our runs
-    has no row.
-    """
-    rows = []
-    for (dataset, n_train, split), panel in figure3.groupby(["dataset", "n_train", "split"], sort=False):
-        wide = panel.pivot(index="samples_evaluated", columns="algorithm", values=list(SOURCES))
-        for pair in combinations([name for name in names.ALGORITHMS if name in set(panel["algorithm"])], 2):
-            common = wide.loc[:, [(source, name) for source in SOURCES for name in pair]].dropna()
+    def measure(figure3: pd.DataFrame, records: list[Record]) -> Iterator[Measured]:
+        for (*panel, split), rows in figure3.groupby([*PANEL, "split"], sort=False):
+            wide = rows.pivot(index="point", columns="algorithm", values=list(SOURCES))
+            if not {high, low} <= set(rows["algorithm"]):
+                continue
+            common = wide.loc[:, [(source, name) for source in SOURCES for name in (high, low)]].dropna()
             if common.empty:
                 continue
-            end = common.index.max()
-            values = common.loc[end]
-            low, high = sorted(pair, key=lambda name: values["paper"][name])
-            differences = {source: values[source][high] - values[source][low] for source in SOURCES}
-            claim = f"{names.ALGORITHMS[high]} above {names.ALGORITHMS[low]} [nats]"
-            where = names.panel(dataset, "n_train", n_train)
-            rows.append(_row(claim, where, split, end, differences, lambda d: d > 0))
-    return pd.DataFrame(rows, columns=COLUMNS)
+            end = common.loc[common.index.max()]
+            differences = {source: end[source][high] - end[source][low] for source in SOURCES}
+            if differences["paper"] > 0:
+                yield Measured(tuple(panel), split, common.index.max(), differences)
+
+    return measure
 
 
-def against_independent_gaussian(records: list[Record]) -> pd.DataFrame:
-    """The last bound of every run on a Gaussian likelihood, and the best independent Gaussian per pixel [nats]."""
-    rows = []
-    for record in records:
-        for split, baseline in record.facts.get("independent_gaussian", {}).items():
-            last = curves.as_reported(curves.table([record])).query(f"split == '{split}'").iloc[-1]
-            rows.append({
-                "dataset": record.config.dataset,
-                "algorithm": record.config.algorithm,
-                "n_latent": record.config.n_latent,
-                "split": split,
-                "bound": last["value"],
-                "independent Gaussian": baseline,
-                "difference": last["value"] - baseline,
-            })  # fmt: skip
-    return pd.DataFrame(
-        rows, columns=["dataset", "algorithm", "n_latent", "split", "bound", "independent Gaussian", "difference"]
-    )
+CLAIMS = [
+    Claim(
+        "AEVB above wake-sleep, from where both are drawn on: share of evaluation points",
+        "bound", _share_above, lambda share, _: share == 1,
+    ),
+    Claim(
+        f"samples to wake-sleep's last bound less {LESS:g} nat: wake-sleep's over AEVB's",
+        "bound", _samples_needed, lambda factor, _: factor > 1,
+    ),
+    Claim(
+        f"train minus test no wider, within {WIDER:g} nat, than with fewer latent variables [nats]",
+        "bound", _gaps, lambda gap, fewer: gap <= fewer + WIDER,
+    ),
+    Claim(
+        f"wake-sleep is the best independent Gaussian, within {COLLAPSED:g} nats",
+        "bound", _from_independent_gaussian, lambda distance, _: abs(distance) <= COLLAPSED,
+    ),
+    *(
+        Claim(
+            f"{names.ALGORITHMS[high]} above {names.ALGORITHMS[low]} [nats]",
+            "log_px", _difference(high, low), lambda difference, _: difference > 0,
+        )
+        for high, low in permutations(("aevb", "wake_sleep", "mcem"), 2)
+    ),
+]  # fmt: skip
+ABOVE, SAMPLES_NEEDED, GAP, COLLAPSE, *ORDERINGS = CLAIMS
 
 
-def _algorithms(figure2: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Per panel and split, both algorithms by samples: columns (source, algorithm)."""
-    for (dataset, n_latent, split), panel in figure2.groupby(["dataset", "n_latent", "split"], sort=False):
-        wide = panel.pivot(index="samples_evaluated", columns="algorithm", values=list(SOURCES))
-        if {"aevb", "wake_sleep"} <= set(panel["algorithm"]):
-            yield names.panel(dataset, "n_latent", n_latent), split, wide
+def range_in_words(cases: pd.DataFrame, source: str, digits: int = 2) -> str:
+    """The range of what a claim measures; `>=` marks a limit that a curve does not resolve."""
+    low, high = cases[source].min(), cases[source].max()
+    if np.isnan(low):
+        return "not drawn"
+    is_limit = [source in sources for sources in cases["is_at_least"]]
+    limit = ">= " if any(is_limit) and high == cases[source][is_limit].max() else ""
+    if f"{low:.{digits}f}" == f"{high:.{digits}f}":
+        return f"{limit}{low:.{digits}f}"
+    return f"{low:.{digits}f} to {limit}{high:.{digits}f}"
+
+
+def counted(cases: pd.DataFrame, source: str = "ours", with_failures: bool = True) -> str:
+    """In how many cases a claim holds, and where it does not, such as "3 of 4, not MNIST, Nz = 3 (test)"."""
+    known = cases[cases[SOURCES[source]].notna()]
+    n = int(known[SOURCES[source]].astype(bool).sum())
+    return f"{n} of {len(known)}" + (failures(cases, source) if with_failures else "")
+
+
+def failures(cases: pd.DataFrame, source: str = "ours") -> str:
+    """Where a claim does not hold, such as ", not MNIST, Nz = 3 (test)"; empty where it holds everywhere."""
+    failed = cases[cases[SOURCES[source]].eq(False)]
+    places = [f"{row['panel']} ({row['split']})" for _, row in failed.iterrows()]
+    return f", not {', '.join(places)}" if places else ""
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per claim of `check`: where it holds in ours and in the paper's own curves, and the range of its values."""
+    rows = [
+        [claim, counted(cases), range_in_words(cases, "ours"), counted(cases, "paper"), range_in_words(cases, "paper")]
+        for claim, cases in table.groupby("claim", sort=False)
+    ]
+    columns = ["what the paper says", "holds", "ours", "holds in the paper's curves", "the paper's"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _of_both_algorithms(figure2: pd.DataFrame) -> Iterator[tuple[tuple, str, pd.DataFrame]]:
+    """Per panel and split, AEVB and wake-sleep by samples at common points: columns (source, algorithm)."""
+    for (*panel, split), rows in figure2.groupby([*PANEL, "split"], sort=False):
+        if {"aevb", "wake_sleep"} <= set(rows["algorithm"]):
+            wide = rows.pivot(index="point", columns="algorithm", values=list(SOURCES))
+            yield tuple(panel), split, wide.set_axis(rows.groupby("point")["samples_evaluated"].max())
 
 
 def _common(both: pd.DataFrame) -> pd.DataFrame:
@@ -214,32 +258,3 @@ def _first_reached(curve: pd.Series, target: float) -> float:
         return np.inf
     i = reached[0]
     return 10 ** (x[i] if i == 0 else np.interp(target, y[i - 1 : i + 1], x[i - 1 : i + 1]))
-
-
-def latent_use(records: list[Record]) -> pd.DataFrame:
-    """KL(q(z_j|x) || p(z_j)) per latent dimension j, the most used first, mean over the test set [nats]."""
-    kls = {record.config.n_latent: sorted(record.kl_per_dimension, reverse=True) for record in records}
-    rows = [(n_latent, rank, kl) for n_latent, kl_ in sorted(kls.items()) for rank, kl in enumerate(kl_, start=1)]
-    return pd.DataFrame(rows, columns=["n_latent", "rank", "kl"])
-
-
-def active_units(use: pd.DataFrame) -> pd.DataFrame:
-    """How many latent dimensions carry more than ACTIVE nats, per model, and the KL of all and of the others."""
-    is_active = use["kl"] > ACTIVE
-    groups = use.assign(active=is_active, unused=use["kl"].where(~is_active, 0)).groupby("n_latent")
-    return groups.agg(active=("active", "sum"), kl=("kl", "sum"), kl_of_inactive=("unused", "sum"))
-
-
-def escapes(records: list[Record]) -> pd.DataFrame:
-    """Where a run on a Gaussian likelihood leaves the best independent Gaussian: the first evaluation point above.
-
-    Above means on test and by more than a tolerance of the verdict; `above` is by how much at the end [nats].
-    """
-    rows = []
-    for record in records:
-        on_test = record.curve[record.curve["split"] == "test"]
-        above = on_test["value"] - record.facts["independent_gaussian"]["test"]
-        left = on_test["samples_evaluated"][above > verdict.tolerance(2, record.config.dataset)]
-        end = on_test["samples_evaluated"].iloc[-1]
-        rows.append([record.config.n_latent, end, left.min() if len(left) else "", round(above.iloc[-1], 1)])
-    return pd.DataFrame(rows, columns=["n_latent", "trained to", "leaves at", "above"])

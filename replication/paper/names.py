@@ -1,8 +1,10 @@
 """What datasets, algorithms, estimators and figures are called in text and pictures."""
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import pandas as pd
 
 from replication.config import LEFT_OUT_OF_NAMES
 
@@ -14,8 +16,8 @@ ESTIMATORS = {
     "score_function": "score function",
     "score_function_baseline": "score function, baseline",
 }
-FIGURES = {2: "Figure 2: the lower bound [nats]", 3: "Figure 3: log p(x) [nats]"}
-SYMBOLS = {"n_latent": "Nz", "n_train": "N"}
+FIGURES = {"bound": "Figure 2: the lower bound [nats]", "log_px": "Figure 3: log p(x) [nats]"}
+SYMBOLS = {"bound": "Nz", "log_px": "N"}
 
 CHOICES: dict[str, str | dict[str, str]] = {  # a setting of a run and its value in words
     "batch_size": "M = {}",
@@ -39,9 +41,9 @@ def choice(settings: Mapping[str, Any]) -> str:
     return ", ".join(words) or "the text"
 
 
-def panel(dataset: str, size: str, value: int) -> str:
-    """A panel of figure 2 or 3, such as "MNIST, Nz = 20"; `size` is the setting that tells a dataset's panels apart."""
-    return f"{DATASETS[dataset]}, {SYMBOLS[size]} = {value}"
+def panel(metric: str, dataset: str, size: int) -> str:
+    """A panel of figure 2 or 3, such as "MNIST, Nz = 20"."""
+    return f"{DATASETS[dataset]}, {SYMBOLS[metric]} = {size}"
 
 
 def scientific(samples: float) -> str:
@@ -50,6 +52,16 @@ def scientific(samples: float) -> str:
         return ""
     mantissa, _, exponent = f"{samples:.2e}".partition("e")
     return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def range_in_words(low: float, high: float, write: Callable[[float], str]) -> str:
+    """Two numbers as "low to high", or as one where they read the same."""
+    return write(low) if write(low) == write(high) else f"{write(low)} to {write(high)}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table of text as Markdown, without its index."""
+    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def in_lines(sentences: Iterable[str]) -> str:

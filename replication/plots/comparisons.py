@@ -1,7 +1,5 @@
 """Our curves against the paper's, drawn: DataFrames in, matplotlib figures out; nothing is computed here."""
 
-from collections.abc import Mapping
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,30 +7,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from replication.paper import names
-from replication.paper import verdict as verdict_of
+from replication.paper import comparison, names, reference
 from replication.plots import palette
 from replication.plots.figures import LINE_STYLES
+from replication.runs.curves import CURVE, PANEL
 
 FULL = 3  # tolerances at which the colour of a difference is full
 LONGEST_BAR = 6  # tolerances: a candidate that is further away has its number at the end of the bar
 
 
-def verdict(compared: Mapping[int, pd.DataFrame], judged: Mapping[int, pd.DataFrame]) -> Figure:
+def verdict(compared: pd.DataFrame, judged: pd.DataFrame) -> Figure:
     """Ours minus the paper's in tolerances along every curve, a row per curve; at its end the difference in nats.
 
-    Per figure, `compared` has the table of `verdict.compare_with_paper` and `judged` that of `verdict.judge`. A number
-    outside the tolerance is bold.
+    `compared` is the table of `comparison.compare`, `judged` that of `comparison.judge`. A number outside the tolerance
+    is bold.
     """
-    heights = [len(table) // 2 for table in judged.values()]
-    figure, grid = plt.subplots(len(judged), 2, figsize=(11, 0.3 * sum(heights) + 2.2), squeeze=False,
+    metrics = list(judged["metric"].unique())
+    heights = [(judged["metric"] == metric).sum() // 2 for metric in metrics]
+    figure, grid = plt.subplots(len(metrics), 2, figsize=(11, 0.3 * sum(heights) + 2.2), squeeze=False,
                                 height_ratios=heights, layout="constrained")  # fmt: skip
     image = None
-    for row, (number, curves) in zip(grid, judged.items(), strict=True):
+    for row, metric in zip(grid, metrics, strict=True):
         for axes, split in zip(row, LINE_STYLES, strict=True):
-            of = curves[curves["split"] == split].reset_index(drop=True)
-            image = _along(axes, compared[number], of)
-            axes.set_title(f"figure {number}, {split}", fontsize="medium")
+            curves = judged[(judged["metric"] == metric) & (judged["split"] == split)].reset_index(drop=True)
+            image = _along(axes, compared[compared["metric"] == metric], curves)
+            axes.set_title(f"figure {reference.FIGURES[metric]}, {split}", fontsize="medium")
         row[1].set_yticklabels([])
         row[0].set_xlabel("training samples evaluated")
         row[1].set_xlabel("training samples evaluated")
@@ -44,18 +43,13 @@ def verdict(compared: Mapping[int, pd.DataFrame], judged: Mapping[int, pd.DataFr
 
 def _along(axes: Axes, compared: pd.DataFrame, curves: pd.DataFrame) -> AxesImage:
     """The rows of one figure and split: a column per evaluation point."""
-    keys = [key for key in curves.columns[:4] if key != "split"]
-    points = compared[compared["samples_evaluated"] >= verdict_of.ALONG_FROM].merge(
-        curves[[*keys, "split"]].reset_index(), how="inner"
-    )
-    points = points.assign(
-        at=[float(f"{samples:.2e}") for samples in points["samples_evaluated"]],
-        in_tolerances=points["difference"] / points["tolerance"],
-    )
-    every = sorted({float(f"{x:.2e}") for x in compared["samples_evaluated"] if x >= verdict_of.ALONG_FROM})
-    wide = points.pivot(index="index", columns="at", values="in_tolerances")
-    colours = wide.reindex(index=range(len(curves)), columns=every)
-    if not every:
+    along = compared[compared["point"] >= comparison.ALONG_FROM]
+    rows = along.merge(curves[CURVE].reset_index(), how="inner")
+    rows = rows.assign(in_tolerances=rows["difference"] / rows["tolerance"])
+    points = sorted(along["point"].unique())
+    wide = rows.pivot(index="index", columns="point", values="in_tolerances")
+    colours = wide.reindex(index=range(len(curves)), columns=points)
+    if not points:
         colours = colours.assign(none=np.nan)
     axes.set_facecolor("0.93")
     image = axes.imshow(colours, cmap=palette.DIFFERENCES, vmin=-FULL, vmax=FULL, aspect="auto")
@@ -65,36 +59,36 @@ def _along(axes: Axes, compared: pd.DataFrame, curves: pd.DataFrame) -> AxesImag
         weight = "bold" if is_run and row["verdict"] != "within" else "normal"
         axes.text(1.01, i, text, transform=axes.get_yaxis_transform(), va="center", fontsize="small", fontweight=weight)
     titles = [
-        f"{names.panel(dataset, keys[1], size)}, {names.ALGORITHMS[algorithm]}"
-        for dataset, size, algorithm in curves[keys].itertuples(index=False)
+        f"{names.panel(*panel)}, {names.ALGORITHMS[algorithm]}"
+        for *panel, algorithm in curves[[*PANEL, "algorithm"]].itertuples(index=False)
     ]
     axes.set_yticks(range(len(curves)), titles, fontsize="small")
-    labelled = [i for i, at in enumerate(every) if f"{at:.0e}"[0] in "13" and at == float(f"{at:.0e}")]
-    axes.set_xticks(labelled, [names.scientific(every[i]) for i in labelled])
+    labelled = [i for i, point in enumerate(points) if f"{point:.0e}"[0] in "13" and point == float(f"{point:.0e}")]
+    axes.set_xticks(labelled, [names.scientific(points[i]) for i in labelled])
     return image
 
 
-def choices(tried: Mapping[int, pd.DataFrame]) -> Figure:
+def choices(tried: pd.DataFrame) -> Figure:
     """The distance of every candidate to the paper's early curves in tolerances, a panel per dataset and algorithm.
 
     Filled bars can be chosen, pale ones were tried on fewer panels or for shorter; the chosen one has a mark.
     """
     panels = [
-        (number, dataset, algorithm, of.sort_values("distance", ascending=False))
-        for number, table in tried.items()
-        for (dataset, algorithm), of in table.groupby(["dataset", "algorithm"], sort=False)
+        (metric, dataset, algorithm, candidates.sort_values("distance", ascending=False))
+        for (metric, dataset, algorithm), candidates in tried.groupby(["metric", "dataset", "algorithm"], sort=False)
     ]
     n_columns = 2
     n_rows = -(-len(panels) // n_columns)
     rows = [panels[i * n_columns : (i + 1) * n_columns] for i in range(n_rows)]
-    heights = [max(len(of) for *_, of in row) + 2 for row in rows]
+    heights = [max(len(candidates) for *_, candidates in row) + 2 for row in rows]
     figure, grid = plt.subplots(n_rows, n_columns, figsize=(15, 0.21 * sum(heights) + 0.5), squeeze=False,
                                 height_ratios=heights, layout="constrained")  # fmt: skip
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
-    for axes, (number, dataset, algorithm, of) in zip(grid.flat, panels, strict=False):
-        _bars(axes, of, palette.ALGORITHMS[algorithm])
-        axes.set_title(f"figure {number}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}", fontsize="medium")
+    for axes, (metric, dataset, algorithm, candidates) in zip(grid.flat, panels, strict=False):
+        _bars(axes, candidates, palette.ALGORITHMS[algorithm])
+        title = f"figure {reference.FIGURES[metric]}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}"
+        axes.set_title(title, fontsize="medium")
         axes.set_xlabel("mean distance to the paper's early curves [tolerances]")
     return figure
 
@@ -121,13 +115,13 @@ def gaps(table: pd.DataFrame) -> Figure:
                                layout="constrained")  # fmt: skip
     colour = palette.ALGORITHMS["aevb"]
     for axes, dataset in zip(row[0], datasets, strict=True):
-        of = table[table["dataset"] == dataset]
-        at = range(len(of))
-        axes.plot(at, of["ours"], "o-", color=colour, label="ours")
-        axes.plot(at, of["paper"], "s--", color=palette.pale(colour), label="the paper's curves")
+        rows = table[table["dataset"] == dataset]
+        at = range(len(rows))
+        axes.plot(at, rows["ours"], "o-", color=colour, label="ours")
+        axes.plot(at, rows["paper"], "s--", color=palette.pale(colour), label="the paper's curves")
         axes.axhline(0, color=palette.NEUTRAL, linewidth=0.5)
-        axes.set_xticks(at, of["n_latent"])
-        samples = names.scientific(of["samples_evaluated"].iloc[0])
+        axes.set_xticks(at, rows["n_latent"])
+        samples = names.scientific(rows["samples_evaluated"].iloc[0])
         axes.set(xlabel="number of latent variables $N_z$", title=f"{names.DATASETS[dataset]}, after {samples} samples")
         axes.legend(frameon=False, fontsize="small")
     row[0][0].set_ylabel("bound on train minus test [nats]")

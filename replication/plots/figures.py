@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from replication.paper import names
 from replication.plots import palette
+from replication.runs.curves import CURVE
 
 LINE_STYLES = {"train": (0, (4, 2)), "test": "-"}
 Y_LIMITS = {"mnist": (-150, -95), "frey_face": (0, 1600)}  # the paper's axes
@@ -25,9 +26,8 @@ Y_LIMITS_3, X_LIMITS_3 = (-160, -100), (0, 60)
 
 def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
     """Lower bound per datapoint [nats] against training samples; a row per dataset, a panel per latent dimension."""
-    panels = curves[["dataset", "n_latent"]].drop_duplicates()
-    datasets = list(panels["dataset"].unique())
-    n_columns = panels.groupby("dataset").size().max()
+    datasets = list(curves["dataset"].unique())
+    n_columns = curves.groupby("dataset")["size"].nunique().max()
     figure, grid = plt.subplots(
         len(datasets),
         n_columns,
@@ -39,14 +39,13 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
         axes.set_visible(False)
     for row, dataset in zip(grid, datasets, strict=True):
         ours = curves[curves["dataset"] == dataset]
-        for axes, n_latent in zip(row, sorted(ours["n_latent"].unique()), strict=False):
+        for axes, size in zip(row, sorted(ours["size"].unique()), strict=False):
             axes.set_visible(True)
-            drawn = paper[(paper["dataset"] == dataset) & (paper["n_latent"] == n_latent)]
-            _lines(axes, drawn, is_papers=True)
-            _lines(axes, ours[ours["n_latent"] == n_latent], is_papers=False)
-            axes.set(title=names.panel(dataset, "n_latent", n_latent), xscale="log")
+            _lines(axes, paper[(paper["dataset"] == dataset) & (paper["size"] == size)], is_papers=True)
+            _lines(axes, ours[ours["size"] == size], is_papers=False)
+            axes.set(title=names.panel("bound", dataset, size), xscale="log")
             axes.set_xlim(*X_LIMITS.get(dataset, (None, None)))
-            axes.set_ylim(*_y_limits(Y_LIMITS.get(dataset), _ends(ours, "n_latent")))
+            axes.set_ylim(*_y_limits(Y_LIMITS.get(dataset), _ends(ours)))
             axes.grid(alpha=0.25, linewidth=0.5)
             axes.set_xlabel("training samples evaluated")
         row[0].set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
@@ -56,17 +55,17 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
 
 def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
     """Estimated log p(x) per datapoint [nats] against millions of training samples; a panel per training set size."""
-    sizes = sorted(curves["n_train"].unique())
+    sizes = sorted(curves["size"].unique())
     figure, row = plt.subplots(1, len(sizes), figsize=(4.6 * len(sizes), 4.2), squeeze=False, layout="constrained")
     dataset = curves["dataset"].iloc[0]
-    for axes, n_train in zip(row[0], sizes, strict=True):
-        reference = paper[(paper["dataset"] == dataset) & (paper["n_train"] == n_train)]
-        ours = curves[curves["n_train"] == n_train]
+    for axes, size in zip(row[0], sizes, strict=True):
+        reference = paper[(paper["dataset"] == dataset) & (paper["size"] == size)]
+        ours = curves[curves["size"] == size]
         for table, is_papers in ((reference, True), (ours, False)):
             _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), is_papers)
-        axes.set(title=names.panel(dataset, "n_train", n_train), xlim=X_LIMITS_3)
+        axes.set(title=names.panel("log_px", dataset, size), xlim=X_LIMITS_3)
         axes.set_xlabel("training samples evaluated (millions)")
-        axes.set_ylim(*_y_limits(Y_LIMITS_3 if len(reference) else None, _ends(curves, "n_train")))
+        axes.set_ylim(*_y_limits(Y_LIMITS_3 if len(reference) else None, _ends(curves)))
         axes.grid(alpha=0.25, linewidth=0.5)
         longest = ours["samples_evaluated"].max() / 1e6
         if longest < 0.9 * X_LIMITS_3[1]:  # a short run fills its panel
@@ -99,9 +98,9 @@ def _line(algorithm: str, split: str, is_papers: bool) -> dict[str, Any]:
     return {"color": colour, "linestyle": style, "linewidth": 1.6, "marker": marker, "markersize": 4, "markevery": 0.1}
 
 
-def _ends(curves: pd.DataFrame, panel: str) -> pd.Series:
-    """The last value of every curve; `panel` tells panels apart."""
-    return curves.groupby([panel, "algorithm", "split"])["value"].last()
+def _ends(curves: pd.DataFrame) -> pd.Series:
+    """The last value of every curve."""
+    return curves.groupby(CURVE)["value"].last()
 
 
 def _y_limits(limits: tuple[float, float] | None, ends: pd.Series) -> tuple[float | None, float | None]:

@@ -5,6 +5,7 @@ A row per run, split, measure and number of samples:
 | column | meaning |
 |---|---|
 | every field of RunConfig, `run_id` | the run; `metric` says what `value` is: the bound, or log p(x) |
+| `size` | the setting that tells the panels of a figure apart: n_latent for the bound, n_train for log p(x) |
 | `split` | `train` or `test` |
 | `measure` | `running_mean`: the minibatches' bound, as the paper reports it on train; `evaluated`: the model then |
 | `samples_evaluated` | training samples so far |
@@ -21,14 +22,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from replication.config import RunConfig
 from replication.errors import ReplicationError
 from replication.runs.points import point_of
 from replication.runs.records import Record
 
 SPLITS = ("train", "test")
 MEASURES = ("running_mean", "evaluated")
-SETTINGS = tuple(name for name in RunConfig.model_fields if name != "samples_total")  # what makes a run this run
+SIZE = {"bound": "n_latent", "log_px": "n_train"}
+PANEL = ["metric", "dataset", "size"]  # what tells the panels of figures 2 and 3 apart
+CURVE = [*PANEL, "algorithm", "split"]  # and the curves that the paper draws in them
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:
@@ -42,7 +44,8 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
 def _of_run(record: Record) -> pd.DataFrame:
     config, curve = record.config, record.curve
     point = point_of(config.metric, curve["samples_evaluated"].to_numpy(), config.samples_per_step)
-    return curve.assign(run_id=config.run_id, point=point, **config.model_dump())
+    settings = config.model_dump()
+    return curve.assign(run_id=config.run_id, size=settings[SIZE[config.metric]], point=point, **settings)
 
 
 def as_reported(curves: pd.DataFrame) -> pd.DataFrame:

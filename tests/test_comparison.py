@@ -6,41 +6,51 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication.paper import reference, verdict
+from replication.paper import comparison, reference
+from replication.runs.points import point_of
 
 
-def curves_of(bound: float, samples: int = 1_000_000, **changes) -> pd.DataFrame:
-    row = {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "seed": 0, "split": "test", "se": 0.3}
+def curves_of(value: float, samples: int = 1_000_000, **changes) -> pd.DataFrame:
+    row = {"metric": "bound", "dataset": "mnist", "algorithm": "aevb", "size": 20, "seed": 0, "split": "test",
+           "measure": "evaluated", "se": 0.3}  # fmt: skip
     early = row | {"samples_evaluated": 100_000, "value": -500.0}
-    return pd.DataFrame([early | changes, row | {"samples_evaluated": samples, "value": bound} | changes])
+    rows = pd.DataFrame([early | changes, row | {"samples_evaluated": samples, "value": value} | changes])
+    if "measure" not in changes:
+        rows["measure"] = rows["split"].map({"train": "running_mean", "test": "evaluated"})
+    name = "-".join(str(rows[key].iloc[0]) for key in ("dataset", "size", "algorithm", "seed"))
+    return rows.assign(run_id=name, point=point_of("bound", rows["samples_evaluated"].to_numpy(), 100))
+
+
+def at_the_end(curves: pd.DataFrame) -> pd.DataFrame:
+    return comparison.at_the_end(comparison.compare(curves))
 
 
 def test_final_bound_is_compared_at_the_same_number_of_samples():
-    table = verdict.final_values(curves_of(-120.0))
+    table = at_the_end(curves_of(-120.0))
     assert len(table) == 1
     assert table.loc[0, "ours"] == -120 and table.loc[0, "paper"] == pytest.approx(-124.2, abs=0.3)
     assert table.loc[0, "difference"] == pytest.approx(4.2, abs=0.3)
 
 
 def test_no_difference_where_the_paper_shows_no_curve():
-    assert np.isnan(verdict.final_values(curves_of(-120.0, samples=200_000)).loc[0, "difference"])
-    assert np.isnan(verdict.final_values(curves_of(-20.0, dataset="digits")).loc[0, "difference"])
+    assert np.isnan(at_the_end(curves_of(-120.0, samples=200_000)).loc[0, "difference"])
+    assert np.isnan(at_the_end(curves_of(-20.0, dataset="digits")).loc[0, "difference"])
 
 
 def test_seeds_are_averaged():
     both = pd.concat([curves_of(-120.0), curves_of(-122.0, seed=1)])
-    assert verdict.final_values(both).loc[0, "ours"] == -121
+    assert at_the_end(both).loc[0, "ours"] == -121
 
 
 def test_side_by_side_keeps_every_number():
-    long = verdict.final_values(pd.concat([curves_of(-120.0), curves_of(-119.0, split="train")]))
-    wide = verdict.side_by_side(long)
+    long = at_the_end(pd.concat([curves_of(-120.0), curves_of(-119.0, split="train")]))
+    wide = comparison.train_beside_test(long)
     assert wide[("test", "ours")].item() == -120 and wide[("train", "ours")].item() == -119
 
 
 def test_marginal_likelihood_is_compared_at_equal_samples(marginal_curves):
-    table = verdict.marginal_likelihoods(marginal_curves).set_index(["n_train", "algorithm", "split", "millions"])
-    row = table.loc[(1000, "aevb", "train", 10)]
+    table = comparison.after(comparison.compare(marginal_curves)).set_index(["size", "algorithm", "split", "point"])
+    row = table.loc[(1000, "aevb", "train", 10_000_000)]
     assert row["ours"] == -115 and row["difference"] == pytest.approx(-115 - row["paper"])
     assert -125 < row["paper"] < -112, "the paper's curve passes there"
 
@@ -51,36 +61,36 @@ def test_marginal_likelihood_is_compared_at_equal_samples(marginal_curves):
 )
 def test_a_curve_is_classified_on_both_sides(difference, expected):
     # Fails if a curve that is far above the paper's counted as a success.
-    assert verdict.classify(difference, 2.0) == expected
+    assert comparison.classify(difference, 2.0) == expected
 
 
 def test_the_tolerances():
     # Loosening one would turn a miss into a success. On Frey Face the paper's
     # curves of figure 2 go from 320.85 to 1487.20 nats.
-    assert verdict.tolerance(2, "mnist") == 2 and verdict.tolerance(3, "mnist") == 2.5
-    assert verdict.tolerance(2, "frey_face") == pytest.approx(0.05 * (1487.20 - 320.85), abs=0.01)
+    assert comparison.tolerance("bound", "mnist") == 2 and comparison.tolerance("log_px", "mnist") == 2.5
+    assert comparison.tolerance("bound", "frey_face") == pytest.approx(0.05 * (1487.20 - 320.85), abs=0.01)
 
 
 def test_every_curve_of_the_paper_is_judged_once_where_both_have_arrived(marginal_curves):
     # Fails if a curve that was not run disappears, or if a point beyond the paper's axis counts.
-    table = verdict.judge(
-        verdict.compare_with_paper(pd.concat([curves_of(-120.0), curves_of(-60.0, samples=10**9).iloc[1:]]))
+    table = comparison.judge(
+        comparison.compare(pd.concat([curves_of(-120.0), curves_of(-60.0, samples=10**9).iloc[1:]]))
     )
-    assert len(table) == 36 and len(verdict.judge(verdict.compare_with_paper(marginal_curves, 3), 3)) == 12
+    assert len(table) == 36 and len(comparison.judge(comparison.compare(marginal_curves))) == 12
     run = table[table["verdict"] != "not run"]
-    assert run[["n_latent", "algorithm", "split"]].to_numpy().tolist() == [[20, "aevb", "test"]]
+    assert run[["size", "algorithm", "split"]].to_numpy().tolist() == [[20, "aevb", "test"]]
     assert run["samples_evaluated"].item() == 1_000_000 and run["verdict"].item() == "above"
 
 
 def test_a_curve_is_judged_along_its_way():
     # Beyond a million samples, two of three points are within 2 nats. Fails if early points or the paper's gaps count.
-    paper = reference.load(2).query("dataset == 'mnist' and n_latent == 20 and algorithm == 'aevb' and split == 'test'")
+    paper = reference.load(metric="bound", dataset="mnist", size=20, algorithm="aevb", split="test")
     nats = {5e5: 50.0, 1e6: 1.0, 3e6: -3.0, 1e7: 0.5}
     ours = pd.concat([curves_of(reference.value_at(paper, x) + d, samples=x).iloc[1:] for x, d in nats.items()])
-    row = verdict.judge(verdict.compare_with_paper(ours)).query("verdict != 'not run'").iloc[0]
+    row = comparison.judge(comparison.compare(ours)).query("verdict != 'not run'").iloc[0]
     assert row["verdict"] == "within" and row["along"] == pytest.approx(2 / 3)
     assert row["distance"] == pytest.approx((1 + 3 + 0.5) / 3 / 2)
-    counts = verdict.counts([verdict.judge(verdict.compare_with_paper(ours))])
+    counts = comparison.counts(comparison.judge(comparison.compare(ours)))
     assert counts["within"] == 1 and counts["within_along"] == 0 and counts["not run"] == 35
     assert counts["late"] == counts["within_late"] == 1, (
         "of the points beyond what the search sees, 1e7, all are within"
@@ -89,30 +99,30 @@ def test_a_curve_is_judged_along_its_way():
 
 def test_differences_are_also_in_standard_deviations_of_the_seeds():
     both = pd.concat([curves_of(-120.0), curves_of(-122.0, seed=1)])
-    table = verdict.compare_with_paper(both).query("samples_evaluated == 1_000_000")
+    table = comparison.compare(both).query("samples_evaluated == 1_000_000")
     assert table["in_seed_sds"].item() == pytest.approx(table["difference"].item() / (2 * (1 + 1 / 2)) ** 0.5)
-    assert verdict.seeds(verdict.compare_with_paper(both))["n_seeds"].tolist() == [2]
+    assert comparison.with_several_seeds(comparison.compare(both))["n_seeds"].tolist() == [2]
 
 
 def test_no_curve_at_the_wanted_samples_is_an_empty_table(marginal_curves):
     # A batch of short runs ends before the first of them: its notebook must go on.
-    assert verdict.marginal_likelihoods(marginal_curves, millions=(0.5,)).empty
+    assert comparison.after(comparison.compare(marginal_curves), millions=(0.5,)).empty
 
 
 def test_the_standard_error_has_the_seeds_in_it():
     # 0.3 over datapoints; two seeds 2 nats apart, and one seed in another panel, which borrows their spread.
-    both = pd.concat([curves_of(-120.0), curves_of(-122.0, seed=1), curves_of(-110.0, n_latent=10)])
-    table = verdict.compare_with_paper(both).query("samples_evaluated == 1_000_000").set_index("n_latent")
+    both = pd.concat([curves_of(-120.0), curves_of(-122.0, seed=1), curves_of(-110.0, size=10)])
+    table = comparison.compare(both).query("samples_evaluated == 1_000_000").set_index("size")
     assert table.loc[20, "se"] == pytest.approx(np.hypot(0.3, 2**0.5 / 2**0.5))
     assert table.loc[10, "se"] == pytest.approx(np.hypot(0.3, 2**0.5))
-    alone = verdict.compare_with_paper(curves_of(-120.0)).query("samples_evaluated == 1_000_000")
+    alone = comparison.compare(curves_of(-120.0)).query("samples_evaluated == 1_000_000")
     assert alone["se"].item() == pytest.approx(0.3)
 
 
 def test_objects_are_json_with_every_evaluation_point():
-    objects = json.loads(json.dumps(verdict.as_objects(verdict.compare_with_paper(curves_of(-120.0)))))
+    objects = json.loads(json.dumps(comparison.as_objects(comparison.compare(curves_of(-120.0)))))
     assert len(objects) == 36
     (found,) = [item for item in objects if item["evaluation_points"]]
-    assert (found["n_latent"], found["algorithm"], found["split"]) == (20, "aevb", "test")
+    assert (found["size"], found["algorithm"], found["split"]) == (20, "aevb", "test")
     assert [point["ours"] for point in found["evaluation_points"]] == [-500, -120]
     assert found["evaluation_points"][0]["paper"] is None and found["along"] in (0.0, 1.0)

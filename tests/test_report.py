@@ -5,49 +5,49 @@ import json
 import pytest
 
 from replication.errors import ReplicationError
-from replication.paper import summary, verdict
+from replication.paper import comparison, report
 from replication.paper.plans import make_plan
+from replication.runs.curves import CURVE
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, summary.Summary]:
-    return summary.load_all()
+def reports() -> dict[str, report.Report]:
+    return report.load_all()
 
 
-def test_json_has_an_object_per_curve_and_claim(found):
-    for name, content in json.loads(summary.as_json(found)).items():
+def test_json_has_an_object_per_curve_and_claim(reports):
+    for name, content in json.loads(report.as_json(reports)).items():
         assert len(content["curves"]) == 48
-        assert len({(c["figure"], c["dataset"], c.get("n_latent"), c.get("n_train"), c["algorithm"], c["split"])
-                    for c in content["curves"]}) == 48  # fmt: skip
-        assert len(content["claims"]) == len(found[name].claims) > 20
+        assert len({tuple(curve[key] for key in CURVE) for curve in content["curves"]}) == 48
+        assert len(content["claims"]) == len(reports[name].claims) > 20
         keys = {"claim", "panel", "split", "ours", "paper", "holds", "holds_in_paper"}
         assert all(set(claim) >= keys for claim in content["claims"])
 
 
-def test_the_text_has_both_readings_side_by_side_and_every_curve(found):
-    text = summary.as_text(found)
+def test_the_text_has_both_readings_side_by_side_and_every_curve(reports):
+    text = report.as_text(reports)
     first = text.splitlines()[0].split()
     assert first == ["closest", "text"]
-    for reading in found.values():
+    for reading in reports.values():
         assert f"Reading {reading.reading.name}: " in text
         assert reading.counts["curves"] == 48
-    for name in verdict.CLASSES:
+    for name in comparison.CLASSES:
         lines = sum(line.endswith(f" {name}") for line in text.splitlines())
-        assert lines == sum(reading.counts[name] for reading in found.values())
+        assert lines == sum(reading.counts[name] for reading in reports.values())
 
 
-def test_the_readme_shows_the_current_verdict(found):
+def test_the_readme_shows_the_current_verdict(reports):
     # Fails when a recorded number moves, or when somebody edits the table: `python -m replication verdict --readme`.
-    _, between, _ = summary.readme_block(summary.README.read_text())
-    assert between.strip() == summary.as_readme(found)
+    _, between, _ = report.readme_block(report.README.read_text())
+    assert between.strip() == report.as_readme(reports)
 
 
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(ReplicationError, match="must have the lines"):
-        summary.readme_block("no markers")
+        report.readme_block("no markers")
 
 
 def test_no_records_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr(summary.paths, "runs", lambda profile: tmp_path)
+    monkeypatch.setattr(report.paths, "runs", lambda profile: tmp_path)
     with pytest.raises(ReplicationError, match=r"no record of figure 2 on mnist, frey_face.*restore it, train"):
-        summary.load(make_plan("paper"))
+        report.load(make_plan("paper"))

@@ -1,0 +1,187 @@
+"""Our curves beside the paper's, and the rule that classifies each of its 48.
+
+A curve is judged at the right edge, the furthest evaluation point that both have, and along its way: the share of the
+evaluation points beyond ALONG_FROM that are within the tolerance. Both are two-sided: far above is a miss, too.
+
+The tolerances were set on 22 November 2026. At that time AEVB's curves of figure 2 and all of figure 3 were known to
+1e7 samples, wake-sleep's of figure 2 to 3e6, so they are no prediction. On Frey Face, whose values span more than a
+thousand nats, the tolerance is a share of the range of the paper's values.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from replication.errors import ReplicationError
+from replication.paper import reference
+from replication.runs.curves import CURVE, PANEL, SIZE, as_reported, last_common
+
+ALONG_FROM = 1_000_000  # training samples
+FIT_UNTIL = {"bound": 3_000_000, "log_px": 5_000_000}  # what the search for the closest reading sees
+TOLERANCE = {("bound", "mnist"): 2.0, ("log_px", "mnist"): 2.5}  # nats
+SHARE_OF_RANGE = 0.05  # the tolerance elsewhere, as a share of the range of the paper's values on that dataset
+CLASSES = ("within", "above", "below", "not run")
+VALUES = ["ours", "paper", "difference", "se"]
+
+
+def compare(curves: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Our curves at every evaluation point, the mean over seeds, and the paper's; in nats per datapoint.
+
+    `curves` is a table of runs/curves.py; on train it is the running mean that is compared, as the paper reports it.
+    `paper` is NaN where the figure does not draw it. `se` has the standard error of our evaluation, over datapoints,
+    and that of the seeds; where a panel has one seed, their spread in the panel of its dataset that has several.
+    `in_seed_sds` is the difference in its own standard deviation by chance of the seeds, where a panel has several: the
+    paper has one seed, we have a mean. `by` names columns that tell more of our curves apart.
+
+    Raises ReplicationError where two runs that differ in more than the seed would be averaged.
+    """
+    keys = [*by, *CURVE]
+    reported = as_reported(curves)
+    _refuse_a_mix(reported, keys)
+    table = reported.groupby([*keys, "point"], as_index=False).agg(
+        samples_evaluated=("samples_evaluated", "max"),
+        ours=("value", "mean"), evaluation=("se", "mean"), spread=("value", "std"), n_seeds=("seed", "nunique"),
+    )  # fmt: skip
+    table["paper"] = np.nan
+    drawn = dict(list(reference.load().groupby(CURVE)))
+    for curve, rows in table.groupby(CURVE):
+        paper = drawn.get(curve, pd.DataFrame())
+        table.loc[rows.index, "paper"] = reference.value_at(paper, rows["samples_evaluated"].to_numpy())
+    table["difference"] = table["ours"] - table["paper"]
+    table["tolerance"] = [tolerance(metric, dataset) for metric, dataset in table[["metric", "dataset"]].to_numpy()]
+    other_panels = [*by, *(key for key in CURVE if key != "size"), "point"]
+    elsewhere = table.groupby(other_panels)["spread"].transform("max")
+    seeds = table["spread"].fillna(elsewhere).fillna(0) / table["n_seeds"] ** 0.5
+    table["se"] = np.hypot(table["evaluation"], seeds)
+    table["in_seed_sds"] = table["difference"] / (table["spread"] * (1 + 1 / table["n_seeds"]) ** 0.5)
+    return table[[*keys, "point", "samples_evaluated", *VALUES, "tolerance", "n_seeds", "in_seed_sds"]]
+
+
+def _refuse_a_mix(curves: pd.DataFrame, keys: Sequence[str]) -> None:
+    n_runs = curves.groupby([*keys, "seed"])["run_id"].nunique()
+    if (n_runs > 1).any():
+        mixed = dict(zip(n_runs.index.names, n_runs.idxmax(), strict=True))
+        raise ReplicationError(
+            f"{n_runs.max()} runs of {mixed} differ in more than the seed, so they have no common mean: compare them "
+            "one by one, or name the setting in which they differ."
+        )
+
+
+def judge(table: pd.DataFrame) -> pd.DataFrame:
+    """Each curve that the paper draws of the metrics in `table`, classified at the right edge, and its way there.
+
+    `table` is that of `compare`. `along` is the share of evaluation points beyond ALONG_FROM that are within the
+    tolerance, `distance` the mean absolute difference over them in tolerances; `late` is the share beyond FIT_UNTIL,
+    NaN where there is no such point. A curve without a common point keeps its row: it is `not run`.
+    """
+    common = table.dropna(subset=["difference"])
+    furthest = common.loc[common.groupby(CURVE)["point"].idxmax()]
+    beyond = common[common["point"] >= ALONG_FROM]
+    distance = beyond["difference"].abs() / beyond["tolerance"]
+    is_late = beyond["point"] > beyond["metric"].map(FIT_UNTIL)
+    shares = beyond.assign(distance=distance, along=distance <= 1, late=(distance <= 1).astype(float).where(is_late))
+    ways = shares.groupby(CURVE)[["along", "distance", "late"]].mean()
+    drawn = reference.load()
+    drawn = drawn.loc[drawn["metric"].isin(table["metric"]), CURVE].drop_duplicates()
+    rows = drawn.merge(furthest, how="left", on=CURVE).merge(ways.reset_index(), how="left", on=CURVE)
+    rows["verdict"] = [classify(row["difference"], row["tolerance"]) for _, row in rows.iterrows()]
+    rows["n_seeds"] = rows["n_seeds"].fillna(0).astype(int)
+    return rows.sort_values(CURVE, ignore_index=True)
+
+
+def counts(judged: pd.DataFrame) -> dict[str, float]:
+    """Over all curves: how many, in each of CLASSES at the right edge, within all along, and the mean distance.
+
+    `late` is how many have points beyond FIT_UNTIL, `within_late` how many of them are within at every one.
+    """
+    return {
+        "curves": len(judged),
+        **{word: int((judged["verdict"] == word).sum()) for word in CLASSES},
+        "within_along": int((judged["along"] == 1).sum()),
+        "late": int(judged["late"].notna().sum()),
+        "within_late": int((judged["late"] == 1).sum()),
+        "distance": float(judged["distance"].mean()),
+    }
+
+
+@cache
+def tolerance(metric: str, dataset: str) -> float:
+    """How far a value may be from the paper's, on either side, and still count as within [nats]."""
+    if (metric, dataset) in TOLERANCE:
+        return TOLERANCE[metric, dataset]
+    values = reference.load(metric=metric, dataset=dataset)["value"]
+    return SHARE_OF_RANGE * (values.max() - values.min())
+
+
+def classify(difference: float, within: float) -> str:
+    """One of CLASSES for ours minus the paper's [nats]. The rule is two-sided: a curve far above is a miss, too."""
+    if np.isnan(difference):
+        return "not run"
+    if abs(difference) <= within:
+        return "within"
+    return "above" if difference > 0 else "below"
+
+
+def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `compare` at the last evaluation point of every curve."""
+    return table.loc[table.groupby(CURVE)["point"].idxmax()].sort_index().reset_index(drop=True)
+
+
+def with_several_seeds(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """The curves that were run with several seeds, at the last evaluation point that at least two of them have."""
+    several = table[(table["n_seeds"] > 1) & (table["split"] == split)]
+    end = several.loc[several.groupby(CURVE)["point"].idxmax()]
+    columns = [*PANEL, "algorithm", "samples_evaluated", "ours", "paper", "difference", "n_seeds", "in_seed_sds"]
+    return for_reading(end[columns])
+
+
+def for_reading(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one figure with its own name for the size of a panel, n_latent or n_train, and without the metric."""
+    return table.rename(columns={"size": _size(table)}).drop(columns="metric")
+
+
+def _size(table: pd.DataFrame) -> str:
+    return SIZE[table["metric"].iloc[0]] if len(table) else "size"
+
+
+def train_beside_test(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `compare`, one point per curve, with train and test next to each other, for reading."""
+    named = for_reading(table.assign(samples=table["point"]))
+    index = ["dataset", _size(table), "algorithm", "samples"]
+    wide = named.pivot(index=index, columns="split", values=["ours", "paper", "difference"])
+    return wide.reorder_levels([1, 0], axis=1).sort_index(axis=1, level=0, sort_remaining=False, ascending=False)
+
+
+def after(table: pd.DataFrame, millions: Sequence[float] = (1, 5, 10, 20, 40, 60)) -> pd.DataFrame:
+    """The rows of `compare` after so many million samples; none where no run comes so far."""
+    wanted = [round(m * 1e6) for m in millions]
+    return table[table["point"].isin(wanted)].reset_index(drop=True)
+
+
+def best_on_test(curves: pd.DataFrame) -> pd.DataFrame:
+    """Per panel, the algorithms by their value on test at the last evaluation point that all of them have."""
+    on_test = as_reported(curves).query("split == 'test'")
+    common = last_common(on_test, alike=[*PANEL, "seed"])
+    means = common.groupby([*PANEL, "algorithm", "point"], as_index=False)["value"].mean()
+    return means.sort_values([*PANEL, "value"], ascending=[*[True] * len(PANEL), False], ignore_index=True)
+
+
+def as_objects(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One object per curve of the paper, with the values of `compare` at every evaluation point."""
+    ours = dict(list(table.groupby(CURVE)))
+    objects = []
+    for row in judge(table).to_dict("records"):
+        points = ours.get(tuple(row[key] for key in CURVE), table.iloc[:0])[["samples_evaluated", *VALUES]]
+        rounded = points.round(2).astype({"samples_evaluated": int}).astype(object)
+        objects.append({
+            "figure": reference.FIGURES[row["metric"]],
+            **{key: row[key] for key in CURVE},
+            "verdict": row["verdict"],
+            "along": None if np.isnan(row["along"]) else round(row["along"], 3),
+            "n_seeds": row["n_seeds"],
+            "evaluation_points": rounded.where(rounded.notna(), None).to_dict("records"),
+        })  # fmt: skip
+    return objects

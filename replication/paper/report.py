@@ -1,0 +1,288 @@
+"""`make verdict`: every curve and claim of the paper and what our records say of it, as text, JSON or Markdown."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from replication import paths
+from replication.config import RunConfig
+from replication.errors import ReplicationError
+from replication.paper import choices, claims, comparison, experiments, names, reference
+from replication.paper.plans import Plan, make_plan
+from replication.paper.profiles import SIZES
+from replication.paper.readings import READINGS, Reading
+from replication.runs import curves, records
+from replication.runs.curves import CURVE
+
+README = paths.ROOT / "README.md"
+MARKERS = ("<!-- verdict: written by `python -m replication verdict --readme` -->", "<!-- /verdict -->")
+
+
+class Report(NamedTuple):
+    """What the records say under a reading.
+
+    `compared` is the table of `comparison.compare`, `judged` that of `comparison.judge`, `claims` that of
+    `claims.check`. `machines` are those that trained the runs; `n_complete` of the `n_runs` are as long as planned.
+    """
+
+    reading: Reading
+    compared: pd.DataFrame
+    judged: pd.DataFrame
+    claims: pd.DataFrame
+    machines: list[str]
+    n_complete: int
+    n_runs: int
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """`comparison.counts` over all curves."""
+        return comparison.counts(self.judged)
+
+
+def load_all(profile: str = "paper") -> dict[str, Report]:
+    """The report of every reading, by name."""
+    return {name: load(make_plan(profile, reading=name)) for name in READINGS}
+
+
+def load(plan: Plan) -> Report:
+    """The report on a profile's records, with all seeds; raises ReplicationError when a figure has none."""
+    runs = recorded(plan, choices.seeds(plan))
+    for metric, figure in reference.FIGURES.items():
+        if not any(run.config.metric == metric for run in runs):
+            folder = paths.runs(plan.profile)
+            raise ReplicationError(
+                f"There is no record of figure {figure} on {', '.join(plan.datasets)} in {folder}: restore it, "
+                "train the runs, or choose other datasets; the verdict needs figures 2 and 3."
+            )
+    compared = comparison.compare(curves.table(runs))
+    planned = {*experiments.figure2(plan), *experiments.figure3(plan)}
+    return Report(
+        plan.reading,
+        compared,
+        comparison.judge(compared),
+        claims.check(compared, runs),
+        sorted({machine for run in runs for machine in run.machines}),
+        sum(run.config in planned and run.samples_evaluated >= run.config.samples_total for run in runs),
+        len(planned),
+    )
+
+
+def recorded(plan: Plan, more: Sequence[RunConfig] = ()) -> list[records.Record]:
+    """The records of figures 2 and 3, and of `more` runs, that are there."""
+    return records.existing([*experiments.figure2(plan), *experiments.figure3(plan), *more], plan.profile)
+
+
+def last_on_test(plan: Plan) -> dict[str, pd.DataFrame]:
+    """The last value of every recorded curve on test and the paper's there [nats], by the title of its figure."""
+    runs = recorded(plan)
+    if not runs:
+        return {}
+    ends = comparison.at_the_end(comparison.compare(curves.table(runs)))
+    on_test = ends[ends["split"] == "test"]
+    columns = [*curves.PANEL, "algorithm", "samples_evaluated", *comparison.VALUES]
+    return {
+        names.FIGURES[str(metric)]: comparison.for_reading(rows[columns])
+        for metric, rows in on_test.groupby("metric", sort=False)
+    }
+
+
+def as_json(reports: Mapping[str, Report]) -> str:
+    """Per reading the counts, and one object per curve and per claim."""
+    return json.dumps({name: _object(report) for name, report in reports.items()}, indent=1)
+
+
+def _object(report: Report) -> dict[str, Any]:
+    claimed = report.claims.drop(columns=["is_at_least", "dataset"]).round(3).astype(object)
+    return {
+        "counts": report.counts,
+        "curves": comparison.as_objects(report.compared),
+        "claims": claimed.where(claimed.notna(), None).to_dict("records"),
+    }
+
+
+def as_text(reports: Mapping[str, Report]) -> str:
+    """The readings beside each other, then every curve and claim under each, for a terminal."""
+    within = "Within at the right edge\n" + by_group(reports).to_string()
+    blocks = [beside_each_other(reports).to_string(), within, tolerances()]
+    for name, report in reports.items():
+        blocks.append(f"Reading {name}: {report.reading.sentence}\n{most_misses(report)}")
+        for metric, judged in report.judged.groupby("metric"):
+            title = (
+                f"{names.FIGURES[str(metric)]}, at the furthest evaluation point that both have; along: the share of "
+                f"points that are within from {names.scientific(comparison.ALONG_FROM)} on"
+            )
+            shown = as_shown(judged).drop(columns="se")
+            blocks.append(f"{title}\n{shown.to_string(index=False, float_format='{:.2f}'.format, na_rep='-')}")
+        blocks.append("The paper's claims\n" + claims.summarise(report.claims).to_string(index=False))
+    return "\n\n".join(blocks)
+
+
+def as_shown(judged: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `comparison.judge` of one figure for reading, without columns that have no use there."""
+    shown = comparison.for_reading(judged.drop(columns=["point", "tolerance"]))
+    return shown.assign(samples_evaluated=shown["samples_evaluated"].map(names.scientific))
+
+
+def beside_each_other(reports: Mapping[str, Report]) -> pd.DataFrame:
+    """The counts of each reading: a column per reading."""
+    edge, along = (
+        "within at the right edge",
+        f"within at every point from {names.scientific(comparison.ALONG_FROM)} on",
+    )
+    late, distance = "within at every point beyond the search's limit", "mean distance [tolerances]"
+    columns = {}
+    for name, report in reports.items():
+        counts = report.counts
+        n = counts["curves"]
+        columns[name] = {
+            edge: f"{counts['within']} of {n}",
+            **{word: f"{counts[word]} of {n}" for word in ("above", "below", "not run")},
+            along: f"{counts['within_along']} of {n}",
+            late: f"{counts['within_late']} of {counts['late']}",
+            distance: f"{counts['distance']:.2f}",
+            "runs as long as planned": f"{report.n_complete} of {report.n_runs}",
+        }
+    return pd.DataFrame(columns)
+
+
+def by_group(reports: Mapping[str, Report]) -> pd.DataFrame:
+    """How many curves of each figure, dataset and algorithm are within at the right edge: a column per reading."""
+    return pd.DataFrame({name: _within_by_group(report.judged) for name, report in reports.items()})
+
+
+def _within_by_group(judged: pd.DataFrame) -> dict[str, str]:
+    return {
+        f"figure {reference.FIGURES[metric]}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}": (
+            f"{(rows['verdict'] == 'within').sum()} of {len(rows)}"
+        )
+        for (metric, dataset, algorithm), rows in judged.groupby(["metric", "dataset", "algorithm"], sort=False)
+    }
+
+
+def tolerances() -> str:
+    """The tolerances in a sentence, and how wide Frey Face's is."""
+    each = ", ".join(
+        f"{comparison.tolerance(metric, dataset):.3g} nats for {names.DATASETS[dataset]} in figure "
+        f"{reference.FIGURES[metric]}"
+        for metric, dataset in (("bound", "mnist"), ("bound", "frey_face"), ("log_px", "mnist"))
+    )
+    ten, twenty = (
+        reference.value_at(reference.load(dataset="frey_face", algorithm="aevb", split="test", size=n), 1e7)
+        for n in (10, 20)
+    )
+    return (
+        f"Within means no further from the paper's curve, on either side, than {each}. On Frey Face that is wide: the "
+        f"paper's own curves of AEVB for 10 and 20 latent variables are {twenty - ten:.0f} nats apart on test at 1e7."
+    )
+
+
+def headline(report: Report) -> str:
+    """The counts of one reading in a sentence."""
+    counts = report.counts
+    words = ", ".join(f"{counts[word]} {word}" for word in comparison.CLASSES)
+    return names.in_lines([
+        f"Reading {report.reading.name}: of the paper's {counts['curves']} curves, {words} at the right edge; "
+        f"{counts['within_along']} within at every evaluation point from {names.scientific(comparison.ALONG_FROM)} on."
+    ])  # fmt: skip
+
+
+def most_misses(report: Report) -> str:
+    """Where the most misses are, in a sentence: from when on, and by how much at the right edge."""
+    misses = report.judged[report.judged["verdict"].isin(("above", "below"))]
+    if misses.empty:
+        return "No curve is above or below."
+    groups = misses.groupby(["metric", "dataset", "algorithm"])
+    (metric, dataset, algorithm), most = max(groups, key=lambda item: len(item[1]))
+    points = report.compared.merge(most[CURVE], on=CURVE)
+    is_outside = points["difference"].abs() > points["tolerance"]
+    outside = points[is_outside & (points["point"] >= comparison.ALONG_FROM)]
+    first = outside.groupby(CURVE)["point"].min()
+    since = names.range_in_words(first.min(), first.max(), names.scientific)
+    leave = f"ours leave the tolerance after {since} samples, and" if len(first) else "ours"
+    low, high = most["difference"].min(), most["difference"].max()
+    return (
+        f"Of the {len(misses)} misses {len(most)} are {names.ALGORITHMS[algorithm]} on {names.DATASETS[dataset]} in "
+        f"figure {reference.FIGURES[metric]}: {leave} are "
+        f"{names.range_in_words(low, high, '{:+.1f}'.format)} nats from the paper's at the right edge."
+    )
+
+
+def as_readme(reports: Mapping[str, Report]) -> str:
+    """The README's block: how far the figures go, how many curves are within, on which machines; both readings."""
+    table = beside_each_other(reports)
+    first, *others = reports.values()
+    counts = first.counts
+    others_too = ", ".join(f"{other.counts['within']} under `{other.reading.name}`" for other in others)
+    planned = names.scientific(max(SIZES["paper"].figure2_samples.values()))
+    edges = reference.load(metric="bound").groupby("dataset")["samples_evaluated"].max()
+    drawn = ", ".join(f"{names.scientific(float(f'{x:.2g}'))} on {names.DATASETS[d]}" for d, x in edges.items())
+    return "\n\n".join([
+        f"Of the paper's {counts['curves']} curves {counts['within']} are within a tolerance at the right edge "
+        f"under the reading `{first.reading.name}` ({others_too}); far above counts as a miss, too. The right edge is "
+        f"the furthest point that both have: runs of figure 2 are planned to {planned} training samples, the paper's "
+        f"curves go to {drawn}; a shorter run is judged where it ends. {most_misses(first)}",
+        names.markdown(table.rename(columns="`{}`".format).reset_index(names="")),
+        f"{tolerances()} {_provenance([first, *others])}",
+    ])  # fmt: skip
+
+
+def as_markdown(report: Report) -> str:
+    """The tables of one reading: curves and claims; then seeds and machines."""
+    return "\n\n".join([
+        f"**{headline(report)}** {tolerances()}",
+        *(names.markdown(_panels(judged)) for _, judged in report.judged.groupby("metric")),
+        "Ours, in brackets the paper's, after so many training samples: the furthest at which both are compared.",
+        names.markdown(claims.summarise(report.claims)),
+        _provenance([report]),
+    ])  # fmt: skip
+
+
+def _panels(judged: pd.DataFrame) -> pd.DataFrame:
+    """A row per panel of a figure, a column per algorithm and split."""
+    cells = judged.assign(
+        panel=[names.panel(*panel) for panel in judged[curves.PANEL].itertuples(index=False)],
+        column=judged["algorithm"].map(names.ALGORITHMS) + ", " + judged["split"],
+        cell=[_cell(row) for _, row in judged.iterrows()],
+    )
+    order = [f"{name}, {split}" for name in names.ALGORITHMS.values() for split in curves.SPLITS]
+    wide = cells.pivot(index="panel", columns="column", values="cell").reindex(cells["panel"].unique())
+    title = names.FIGURES[judged["metric"].iloc[0]]
+    return wide[[column for column in order if column in wide]].reset_index(names=title)
+
+
+def _cell(row: pd.Series) -> str:
+    if row["verdict"] == "not run":
+        return "not run"
+    at = names.scientific(row["samples_evaluated"])
+    return f"{row['ours']:.1f} ({row['paper']:.1f}) at {at}: {row['verdict']}"
+
+
+def _provenance(reports: Sequence[Report]) -> str:
+    """How many seeds the judged values of the first have, and on which machines all were trained."""
+    first = reports[0]
+    several = int((first.judged["n_seeds"] > 1).sum())
+    machines = sorted({machine for report in reports for machine in report.machines})
+    seeds = (
+        f"{several} of the values under `{first.reading.name}` are means over seeds, the others are of one seed."
+        if several
+        else "Each value is of one seed."
+    )
+    return f"{seeds} The runs were trained on these processors and GPUs: {', '.join(machines)}."
+
+
+def readme_block(text: str) -> tuple[str, str, str]:
+    """The README before, between and after the markers; raises ReplicationError where they are missing."""
+    start, end = MARKERS
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise ReplicationError(f"README.md must have the lines {start} and {end}, each once: the table goes between.")
+    before, _, rest = text.partition(start)
+    between, _, after = rest.partition(end)
+    return before, between, after
+
+
+def write_readme(reports: Mapping[str, Report]) -> None:
+    """Renew the block between the README's markers."""
+    before, _, after = readme_block(README.read_text(encoding="utf-8"))
+    README.write_text(f"{before}{MARKERS[0]}\n{as_readme(reports)}\n{MARKERS[1]}{after}", encoding="utf-8")
