@@ -59,6 +59,8 @@ def make_plan(
     names = _names(standard_datasets(profile) if datasets is None else datasets)
     if missing := [name for name in names if name not in SIZES[profile].figure2_samples]:
         raise ConfigError(f"Profile {profile} does not run on {missing[0]}: choose another profile or dataset.")
+    if isinstance(seed, float):  # a notebook gives it to numpy, which takes no fraction
+        raise ConfigError(f"seed: {seed!r} is not written as a whole number, such as -p seed 2 for papermill.")
     chosen = readings.reading(reading)
     run = RunConfig(dataset=names[0], algorithm="aevb", n_latent=2, n_hidden=1, samples_total=1, seed=seed)
     return Plan(profile, run.seed, names, chosen, _checked({} if overrides is None else overrides, run))
