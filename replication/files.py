@@ -86,7 +86,7 @@ class Bundle:
             for name, content in files.items():
                 self._waiting(name, facts).write_bytes(content)
         text = json.dumps(facts, indent=2) + "\n"
-        write_atomically(self.folder / self.index, lambda file: file.write_text(text))
+        write_atomically(self.folder / self.index, lambda file: file.write_text(text, encoding="utf-8"))
         with _explained(self.folder):
             self._tidy(facts, files)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from replication.errors import ReplicationError
 from replication.files import write_atomically
 from replication.runs import parallel
 from replication.runs.parallel import Job
@@ -17,7 +18,7 @@ def pid(report, *others) -> int:
 
 
 def die(report) -> None:
-    print("its last words", flush=True)
+    os.write(1, b"\xff its last words\n")  # a byte that is not UTF-8, as C++ may print one
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -27,6 +28,10 @@ def fill_the_disk(report, target: Path) -> None:
         temporary.write_text("x")
 
     write_atomically(target, write)
+
+
+def say(report, words: str) -> None:
+    raise ReplicationError(words)
 
 
 def sleep(report, seconds: float) -> None:
@@ -68,7 +73,9 @@ def test_a_killed_job_is_named_with_the_likely_cause_and_leaves_the_others_alone
     lines = []
     results, failures = parallel.work_off(jobs, 1, lambda job, outcome: lines.append(job.name))
     assert list(results) == ["other"] and list(failures) == ["killed"] and lines == ["killed", "other"]
-    assert failures["killed"].reason.startswith("its last words\nIts process was killed: memory is the likely cause.")
+    assert failures["killed"].reason.startswith(
+        "\ufffd its last words\nIts process was killed: memory is the likely cause."
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -78,6 +85,22 @@ def test_a_full_disk_stops_all_jobs_at_once(tmp_path):
     results, failures = parallel.work_off(jobs, 2)
     assert not results and list(failures) == ["full"]
     assert "No space left on device. Free some space" in failures["full"].reason
+
+
+def test_words_about_a_full_disk_are_none():
+    # Fails if the cause is looked for in what a job says: a message may quote the system, in any language.
+    jobs = [Job("quotes", say, ("It said: No space left on device.",)), Job("other", pid, ())]
+    results, failures = parallel.work_off(jobs, 1)
+    assert list(results) == ["other"] and list(failures) == ["quotes"]
+
+
+def test_the_words_of_a_failed_job_are_in_its_log_whatever_the_locale(tmp_path, monkeypatch):
+    # Fails if an ASCII locale turns the reason into an error of encoding.
+    for name, value in (("LC_ALL", "C"), ("PYTHONCOERCECLOCALE", "0"), ("PYTHONUTF8", "0")):
+        monkeypatch.setenv(name, value)
+    log = tmp_path / "log"
+    _, failures = parallel.work_off([Job("job", say, ("größer als möglich",), log)], 1)
+    assert failures["job"].reason == "größer als möglich" == log.read_text(encoding="utf-8").strip()
 
 
 class InterruptedDestructor:

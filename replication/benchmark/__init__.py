@@ -181,7 +181,7 @@ def _initial(inputs: Path, n_latent: int, n_hidden: int) -> Path:
 def write(part: str, table: pd.DataFrame, folder: Path) -> None:
     """A table, and beside it the date, the machine and the versions."""
     facts = json.dumps({"date": f"{datetime.now(UTC):%Y-%m-%d}", **_machine()}, indent=2) + "\n"
-    write_atomically(folder / f"{part}.json", lambda file: file.write_text(facts))
+    write_atomically(folder / f"{part}.json", lambda file: file.write_text(facts, encoding="utf-8"))
     write_atomically(folder / f"{part}.csv", lambda file: table.to_csv(file, index=False, float_format="%.6g"))
 
 
@@ -189,7 +189,7 @@ def load(part: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict] | None:
     """A table and its facts, or None where the part has not been measured."""
     if not (folder / f"{part}.csv").exists():
         return None
-    return pd.read_csv(folder / f"{part}.csv"), json.loads((folder / f"{part}.json").read_text())
+    return pd.read_csv(folder / f"{part}.csv"), json.loads((folder / f"{part}.json").read_text(encoding="utf-8"))
 
 
 def draw(folder: Path, figure: Path) -> None:
@@ -290,9 +290,9 @@ class _Process:
         env = dict(os.environ) | (ONE_THREAD if core is not None else {})
         if name != "engine":  # a peer starts as its users would start it
             env = {key: value for key, value in env.items() if key not in replication.ENVIRONMENT}
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, contenders.__file__, name, json.dumps(task)], env=env, text=True,
+            [sys.executable, contenders.__file__, name, json.dumps(task)], env=env, encoding="utf-8",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
             preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
         )  # fmt: skip

@@ -336,7 +336,7 @@ def _require_finite(is_finite: bool) -> None:
 
 def _peak_bytes() -> int:
     """The largest resident memory so far. getrusage would count that of the process that started this one."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 

@@ -59,7 +59,7 @@ def write(configs: Iterable[RunConfig], folder: Path) -> list[RunConfig]:
                 jobs.append({**_job(config, unfinished, arrays), "environment": environment})
                 progress.update()
         np.savez_compressed(unfinished / runner.ARRAYS, **cast(dict[str, Any], arrays))
-        (unfinished / runner.JOBS).write_text(json.dumps(jobs))
+        (unfinished / runner.JOBS).write_text(json.dumps(jobs), encoding="utf-8")
         shutil.copy(runner.__file__, unfinished / "runner.py")
         unfinished.replace(folder)
     return runs
@@ -73,7 +73,7 @@ def collect(folder: Path, records_folder: Path) -> list[records.Record]:
     """
     if not (folder / runner.JOBS).exists():
         raise RecordError(f"{folder} is no exported folder: it has no {runner.JOBS}.")
-    jobs = json.loads((folder / runner.JOBS).read_text())
+    jobs = json.loads((folder / runner.JOBS).read_text(encoding="utf-8"))
     found, problems = [], []
     for job in jobs:
         file = folder / runner.TRAINED / f"{job['run_id']}.npz"
@@ -104,7 +104,7 @@ def _job(config: RunConfig, folder: Path, arrays: dict[str, np.ndarray]) -> dict
         return name
 
     def save(program: str) -> str:
-        (folder / runner.PROGRAMS / _name(program)).write_text(program)
+        (folder / runner.PROGRAMS / _name(program)).write_text(program, encoding="utf-8")
         return _name(program)
 
     return {

@@ -41,7 +41,7 @@ def main() -> None:
     options.add_argument("--platform", default="cuda", help="cuda or cpu")
     options.add_argument("--run", help="a run_id: this one alone, in this process")
     chosen = options.parse_args()
-    jobs = {job["run_id"]: job for job in json.loads((FOLDER / JOBS).read_text())}
+    jobs = {job["run_id"]: job for job in json.loads((FOLDER / JOBS).read_text(encoding="utf-8"))}
     if chosen.run and chosen.run not in jobs:
         sys.exit(f"There is no run {chosen.run} here. The runs are:\n" + "\n".join(jobs))
     if importlib.util.find_spec("jax") is None:
@@ -95,8 +95,8 @@ class Device:
 
     def load(self, program: Path) -> Callable[..., list]:
         """A function of arrays on the device, of the compiled program."""
-        devices = self._xla.DeviceList((self._device,))
-        executable = self._device.client.compile_and_load(program.read_text(), devices, self._xla.CompileOptions())
+        devices, text = self._xla.DeviceList((self._device,)), program.read_text(encoding="utf-8")
+        executable = self._device.client.compile_and_load(text, devices, self._xla.CompileOptions())
 
         def call(*arguments) -> list:
             outputs = executable.execute_sharded(list(arguments)).disassemble_into_single_device_arrays()
@@ -207,7 +207,7 @@ def _evaluate(terms: list) -> dict[str, float]:
 
 def _environment(device: Device) -> dict:
     """What a record says of this machine."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "cpu": names[0] if names else platform.processor(),

@@ -117,7 +117,7 @@ def load(config: RunConfig, like: State) -> Run | None:
 @cache
 def fingerprint() -> str:
     """The hash of the source that decides a run's numbers, comments and docstrings aside, and of the packages."""
-    parts = [_code(file.read_text()) for file in sources()]
+    parts = [_code(file.read_text(encoding="utf-8")) for file in sources()]
     parts += [importlib.metadata.version(name) for name in provenance.PACKAGES]
     return sha256("\n".join(parts).encode())
 

@@ -1,6 +1,7 @@
 """Jobs side by side, such as training runs: a core each, in processes that start once."""
 
 import errno
+import io
 import multiprocessing
 import os
 import signal
@@ -20,7 +21,7 @@ from replication.errors import ReplicationError
 from replication.progress import bar
 from replication.runs import device, records
 
-FULL_DISK = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Job(NamedTuple):
@@ -63,9 +64,13 @@ class Done(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why a job failed: the message of a ReplicationError, a traceback, or how its process ended."""
+    """Why a job failed: the message of a ReplicationError, a traceback, or how its process ended.
+
+    `errno` is what the system said where it refused something.
+    """
 
     reason: str
+    errno: int | None = None
 
 
 def train_all(configs: list[RunConfig], folder: Path, n_workers: int = -1) -> dict[str, Trained]:
@@ -123,7 +128,7 @@ def work_off(
             progress.set_postfix_str(f"{len(results)} of {len(jobs)} jobs done{now}")
             if not isinstance(event, Report) and (line := say(job, event)):
                 progress.write(line, file=sys.stderr)
-            if isinstance(event, Failure) and any(cause in event.reason for cause in FULL_DISK):
+            if isinstance(event, Failure) and event.errno in FULL_DISK:
                 break
     return results, failures
 
@@ -230,6 +235,9 @@ def _work(connection: Connection) -> None:
     parent = multiprocessing.parent_process()
     assert parent and parent.pid, "to be called in a worker"
     end_with(parent.pid)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # logs are, whatever the locale
     while True:
         job = connection.recv()
         connection.send(_do(job, lambda samples, bound: connection.send(Report(samples, bound))))
@@ -245,17 +253,26 @@ def _do(job: Job, report: Callable[[int, float], None]) -> Done | Failure:
                     print(_reason(error))
                 raise
     except Exception as error:
-        return Failure(_reason(error))
+        return Failure(_reason(error), _errno(error))
 
 
 def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ReplicationError) else "".join(traceback.format_exception(error)).rstrip()
 
 
+def _errno(error: BaseException | None) -> int | None:
+    """What the system said, where its refusal is at the root of an error."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def _how_it_ended(process: multiprocessing.process.BaseProcess, log: Path | None) -> str:
     """What is known of a process that ended within a job: the end of its log, and its exit code."""
     process.join()
-    said = log.read_text().rstrip() + "\n" if log and log.exists() else ""
+    said = log.read_text(encoding="utf-8", errors="replace").rstrip() + "\n" if log and log.exists() else ""
     code = process.exitcode or 0
     if code == -signal.SIGKILL:
         return (
@@ -300,14 +317,16 @@ def _output_in(file: Path | None) -> Iterator[None]:
         return
     kept = {number: os.dup(number) for number in (1, 2)}
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as stream:
+    with file.open("wb") as stream:
         for number in kept:
             os.dup2(stream.fileno(), number)
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, copy in kept.items():
-            os.dup2(copy, number)
-            os.close(copy)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            for number, copy in kept.items():
+                os.dup2(copy, number)
+                os.close(copy)
