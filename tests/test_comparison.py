@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from replication.errors import ReplicationError
 from replication.paper import comparison, reference
 from replication.runs.points import point_of
 
@@ -126,3 +127,11 @@ def test_objects_are_json_with_every_evaluation_point():
     assert (found["size"], found["algorithm"], found["split"]) == (20, "aevb", "test")
     assert [point["ours"] for point in found["evaluation_points"]] == [-500, -120]
     assert found["evaluation_points"][0]["paper"] is None and found["along"] in (0.0, 1.0)
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_no_seeds_of_each_other():
+    # Fails if a copy, or a run with another learning rate, counts as a second seed.
+    twice = pd.concat([curves_of(-120.0), curves_of(-120.0)])
+    assert set(comparison.compare(twice)["n_seeds"]) == {1}
+    with pytest.raises(ReplicationError, match=r"2 runs of .*differ in more than the seed"):
+        comparison.compare(pd.concat([curves_of(-120.0), curves_of(-118.0).assign(run_id="another")]))
