@@ -63,7 +63,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 def verdict_tables() -> str:
     """What `make verdict` computes, from the records."""
-    return report.as_markdown(report.load(make_plan("paper")))
+    return report.as_markdown(report.make(make_plan("paper")))
 
 
 def commands() -> str:

@@ -136,7 +136,7 @@ def verdict(
     """Judge the recorded runs against the paper, curve by curve and claim by claim, under each reading."""
     from replication.paper import report
 
-    reports = report.load_all()
+    reports = report.make_all()
     if readme:
         report.write_readme(reports)
         print(f"Renewed the table in {report.README}")

@@ -17,7 +17,7 @@ def beside_the_paper(nats: float, samples=(1e6, 3e6, 1e7), nats_late: float | No
     config = RunConfig(**{
         "dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "n_hidden": 500, "samples_total": 10**7, **changes,
     })  # fmt: skip
-    paper = reference.load(
+    paper = reference.curves(
         metric="bound", dataset="mnist", size=config.n_latent, algorithm=config.algorithm, split="test"
     )
     late = nats if nats_late is None else nats_late
@@ -73,7 +73,7 @@ def test_wake_sleep_has_the_minibatch_of_aevb():
 
 def test_the_closest_reading_is_what_the_search_finds():
     # Fails when the reading was set by hand, or when a recorded number of the search moves.
-    chosen = choices.chosen(choices.tried(choices.recorded())).to_dict("records")
+    chosen = choices.chosen(choices.tried(choices.tried_runs())).to_dict("records")
     settings = {(row["metric"], row["dataset"], row["algorithm"]): row["settings"] for row in chosen}
     runs = experiments.figure2(PAPER) + experiments.figure3(PAPER)
     assert {(run.metric, run.dataset, run.algorithm) for run in runs} == set(settings)

@@ -80,7 +80,7 @@ def test_a_wider_gap_with_more_latent_variables_is_seen():
 
 def test_the_papers_sentence_on_overfitting_fails_on_its_own_frey_face_curves():
     # The gaps of its curves at 1e7 grow with Nz. Fails if the claim were only asked of ours.
-    paper = reference.load(metric="bound", dataset="frey_face", algorithm="aevb")
+    paper = reference.curves(metric="bound", dataset="frey_face", algorithm="aevb")
     rows = [
         {"metric": "bound", "dataset": "frey_face", "size": n, "algorithm": "aevb", "split": split, "point": 1e7,
          "ours": -0.0, "paper": reference.value_at(curve, 1e7)}

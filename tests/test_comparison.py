@@ -85,7 +85,7 @@ def test_every_curve_of_the_paper_is_judged_once_where_both_have_arrived(margina
 
 def test_a_curve_is_judged_along_its_way():
     # Beyond a million samples, two of three points are within 2 nats. Fails if early points or the paper's gaps count.
-    paper = reference.load(metric="bound", dataset="mnist", size=20, algorithm="aevb", split="test")
+    paper = reference.curves(metric="bound", dataset="mnist", size=20, algorithm="aevb", split="test")
     nats = {5e5: 50.0, 1e6: 1.0, 3e6: -3.0, 1e7: 0.5}
     ours = pd.concat([curves_of(reference.value_at(paper, x) + d, samples=x).iloc[1:] for x, d in nats.items()])
     row = comparison.judge(comparison.compare(ours)).query("verdict != 'not run'").iloc[0]

@@ -36,7 +36,7 @@ def test_figure_2_has_the_papers_18_runs():
 
 def test_figure_3_goes_as_far_as_the_papers_curves_or_its_axis():
     # Fails if a panel is judged before the paper's curves end: those of N = 1000 end at 6e7, as the axis does.
-    edges = reference.load(metric="log_px").groupby("size")["samples_evaluated"].max()
+    edges = reference.curves(metric="log_px").groupby("size")["samples_evaluated"].max()
     for run in figure3(make_plan("paper")):
         assert run.samples_total >= min(edges[run.n_train], 1e6 * figures.X_LIMITS_3[1])
 

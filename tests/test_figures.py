@@ -34,7 +34,7 @@ def visible(figure) -> list:
 
 
 def test_layout_is_the_papers(curves):
-    panels = visible(figures.figure2(curves, reference.load(metric="bound")))
+    panels = visible(figures.figure2(curves, reference.curves(metric="bound")))
     titles = [axes.get_title() for axes in panels]
     assert titles == [f"MNIST, Nz = {n}" for n in (3, 5, 10, 20, 200)] + [
         f"Frey Face, Nz = {n}" for n in (2, 5, 10, 20)
@@ -46,7 +46,7 @@ def test_layout_is_the_papers(curves):
 
 def test_every_plotted_line_is_a_curve_of_ours_or_the_papers(curves):
     # Fails if a panel shows another panel's data or drops a split.
-    paper = reference.load(metric="bound")
+    paper = reference.curves(metric="bound")
     for axes, (dataset, n) in zip(
         visible(figures.figure2(curves, paper)),
         [("mnist", n) for n in (3, 5, 10, 20, 200)] + [("frey_face", n) for n in (2, 5, 10, 20)],
@@ -61,7 +61,7 @@ def test_every_plotted_line_is_a_curve_of_ours_or_the_papers(curves):
 
 
 def test_the_papers_curves_are_pale_and_in_the_colour_of_their_algorithm(curves):
-    for axes in visible(figures.figure2(curves, reference.load(metric="bound"))):
+    for axes in visible(figures.figure2(curves, reference.curves(metric="bound"))):
         colours = {line.get_color() for line in axes.lines}
         ours = {palette.ALGORITHMS[name] for name in ("aevb", "wake_sleep")}
         assert colours == ours | {palette.pale(colour) for colour in ours}
@@ -72,7 +72,7 @@ def test_several_seeds_are_a_mean_in_a_band_as_far_as_all_go(curves):
     seeds = [curves.assign(seed=seed, value=curves["value"] + 10 * seed) for seed in (0, 1, 2)]
     seeds[2] = seeds[2][seeds[2]["samples_evaluated"] < 1e7]
     several = pd.concat([curves[curves["size"] != 20], *(part[part["size"] == 20] for part in seeds)])
-    panels = visible(figures.figure2(several, reference.load(metric="bound")))
+    panels = visible(figures.figure2(several, reference.curves(metric="bound")))
     assert [len(axes.collections) for axes in panels] == [0, 0, 0, 4, 0, 0, 0, 0, 4]
     panel = "dataset == 'mnist' and size == 20 and algorithm == 'aevb' and split == 'test'"
     first = curves.query(panel)["value"].to_numpy()
@@ -85,12 +85,12 @@ def test_several_seeds_are_a_mean_in_a_band_as_far_as_all_go(curves):
 
 def test_short_run_stays_visible(curves):
     low = curves.assign(value=curves["value"] - 80)
-    assert visible(figures.figure2(low, reference.load(metric="bound")))[0].get_ylim()[0] < -200
+    assert visible(figures.figure2(low, reference.curves(metric="bound")))[0].get_ylim()[0] < -200
 
 
 def test_fallback_digits_are_labelled(curves):
     digits = curves[curves["dataset"] == "mnist"].assign(dataset="digits")
-    panels = visible(figures.figure2(digits, reference.load(metric="bound")))
+    panels = visible(figures.figure2(digits, reference.curves(metric="bound")))
     assert all("not MNIST" in axes.get_title() for axes in panels)
     assert all(len(axes.lines) == 4 for axes in panels), "the paper's curves have no place on other data"
 
@@ -98,13 +98,13 @@ def test_fallback_digits_are_labelled(curves):
 def test_same_data_give_the_same_bytes(curves, tmp_path):
     # Otherwise every execution of a notebook would change the committed figure.
     for name in ("one.svg", "two.svg"):
-        figures.save(figures.figure2(curves, reference.load(metric="bound")), [tmp_path / name])
+        figures.save(figures.figure2(curves, reference.curves(metric="bound")), [tmp_path / name])
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
 
 
 def test_a_short_run_ends_within_figure_3():
     # Fails if its curves lie below the paper's axis, where nobody sees them.
-    paper = reference.load(metric="log_px")
+    paper = reference.curves(metric="log_px")
     end = {
         "metric": "log_px",
         "dataset": "mnist",
@@ -120,7 +120,7 @@ def test_a_short_run_ends_within_figure_3():
 
 def test_figure_3_draws_all_curves_in_millions():
     # Fails if a panel mixes training set sizes, or if the axis is in single samples.
-    paper = reference.load(metric="log_px")
+    paper = reference.curves(metric="log_px")
     ours = paper.assign(seed=0)
     panels = visible(figures.figure3(ours, paper))
     assert [axes.get_title() for axes in panels] == [f"MNIST, N = {n}" for n in (1000, 50_000)]

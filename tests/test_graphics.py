@@ -176,11 +176,11 @@ def test_a_perfect_fit_is_the_entropy_of_the_grey_values():
 
 def test_the_picture_of_the_starts_joins_each_path_to_its_start(starts):
     # Fails if a line leads to the start of another path.
-    first, _ = drawings.starts(graphics.load(2), starts, {}).axes
+    first, _ = drawings.starts(graphics.vertices(2), starts, {}).axes
     mnist = starts.query("dataset == 'mnist' and path == 0")
     marks = [line.get_xydata() for line in first.lines if line.get_marker() == "o"]
     assert sorted(mark[0, 1] for mark in marks) == sorted(mnist["start"])
-    drawn = graphics.load(2).query("dataset == 'mnist' and path == 0 and point == 0")
+    drawn = graphics.vertices(2).query("dataset == 'mnist' and path == 0 and point == 0")
     joints = {(line.get_xdata()[1], line.get_ydata()[1]) for line in first.lines if len(line.get_xdata()) == 2}
     assert joints >= set(zip(drawn["samples_evaluated"], drawn["value"], strict=True))
 

@@ -21,7 +21,7 @@ def recount() -> dict:
 @pytest.mark.parametrize("name", ["closest", "text"])
 def test_the_counts_agree(recount, name):
     # Fails if a curve is counted twice, not at all, at another evaluation point, or under another reading than stated.
-    found = report.load_all()[name].counts
+    found = report.make_all()[name].counts
     assert recount["counts"][name] == pytest.approx({word: found[word] for word in recount["counts"][name]}, abs=1e-5)
     assert sum(recount["counts"][name][word] for word in ("within", "above", "below", "not run")) == 48
 

@@ -13,9 +13,9 @@ from replication.runs.curves import CURVE
 
 def test_all_48_curves_are_there():
     # 9 panels of figure 2 with 4 curves each, 2 panels of figure 3 with 6.
-    n_curves = reference.load()[CURVE].drop_duplicates().groupby("metric").size()
+    n_curves = reference.curves()[CURVE].drop_duplicates().groupby("metric").size()
     assert n_curves.to_dict() == {"bound": 36, "log_px": 12}
-    assert set(reference.load(metric="log_px")["size"]) == {1000, 50_000}
+    assert set(reference.curves(metric="log_px")["size"]) == {1000, 50_000}
 
 
 def test_the_file_is_the_digitised_one():
@@ -38,5 +38,5 @@ def test_outside_of_the_drawn_range_there_is_no_value():
 
 
 def test_value_at_a_million_is_the_published_one():
-    curve = reference.load(metric="bound", dataset="mnist", size=20, algorithm="aevb", split="test")
+    curve = reference.curves(metric="bound", dataset="mnist", size=20, algorithm="aevb", split="test")
     assert reference.value_at(curve, 1e6) == pytest.approx(-124.2, abs=0.3)

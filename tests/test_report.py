@@ -12,7 +12,7 @@ from replication.runs.curves import CURVE
 
 @pytest.fixture(scope="module")
 def reports() -> dict[str, report.Report]:
-    return report.load_all()
+    return report.make_all()
 
 
 def test_json_has_an_object_per_curve_and_claim(reports):
@@ -50,4 +50,4 @@ def test_a_readme_without_markers_is_refused():
 def test_no_records_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(report.paths, "runs", lambda profile: tmp_path)
     with pytest.raises(ReplicationError, match=r"no record of figure 2 on mnist, frey_face.*restore it, train"):
-        report.load(make_plan("paper"))
+        report.make(make_plan("paper"))

@@ -135,7 +135,7 @@ def full_vb(runs: list[Record]) -> str:
     table = evidence.against_map(curves.evaluated(every_curve))
     test = table["test", "full VB"] - table["test", "MAP"]
     share = (table["gap", "full VB"] / table["gap", "MAP"])[table["gap", "MAP"] > claims.WIDER]
-    seconds = every_curve.groupby(["algorithm", *evidence.PAIR])["seconds"].max()
+    seconds = every_curve.groupby(["algorithm", *curves.MODEL])["seconds"].max()
     times = (seconds["full_vb"] / seconds["aevb"]).dropna()
     return names.in_lines([
         _narrowest(share),

@@ -153,7 +153,7 @@ def _counts_in_the_search(table: pd.DataFrame) -> pd.Series:
 
 def _drawn_early() -> dict[tuple[str, str, str], int]:
     """How many of the paper's curves of a metric, dataset and algorithm are drawn at FIT_UNTIL."""
-    drawn = reference.load()
+    drawn = reference.curves()
     drawn = drawn[_counts_in_the_search(drawn)]
     begins = drawn.groupby(CURVE)["samples_evaluated"].min().reset_index()
     early = begins[begins["samples_evaluated"] <= begins["metric"].map(FIT_UNTIL)]
@@ -211,6 +211,6 @@ def seeds(chosen: Plan) -> list[RunConfig]:
     return [run.replace(seed=seed) for run in runs for seed in SEEDS if seed != chosen.seed]
 
 
-def recorded() -> list[Record]:
+def tried_runs() -> list[Record]:
     """The records of `candidates` that are there."""
     return existing(candidates(), "paper")

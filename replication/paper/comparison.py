@@ -46,7 +46,7 @@ def compare(curves: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
         ours=("value", "mean"), evaluation=("se", "mean"), spread=("value", "std"), n_seeds=("seed", "nunique"),
     )  # fmt: skip
     table["paper"] = np.nan
-    drawn = dict(list(reference.load().groupby(CURVE)))
+    drawn = dict(list(reference.curves().groupby(CURVE)))
     for curve, rows in table.groupby(CURVE):
         paper = drawn.get(curve, pd.DataFrame())
         table.loc[rows.index, "paper"] = reference.value_at(paper, rows["samples_evaluated"].to_numpy())
@@ -84,7 +84,7 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
     is_late = beyond["point"] > beyond["metric"].map(FIT_UNTIL)
     shares = beyond.assign(distance=distance, along=distance <= 1, late=(distance <= 1).astype(float).where(is_late))
     ways = shares.groupby(CURVE)[["along", "distance", "late"]].mean()
-    drawn = reference.load()
+    drawn = reference.curves()
     drawn = drawn.loc[drawn["metric"].isin(table["metric"]), CURVE].drop_duplicates()
     rows = drawn.merge(furthest, how="left", on=CURVE).merge(ways.reset_index(), how="left", on=CURVE)
     rows["verdict"] = [classify(row["difference"], row["tolerance"]) for _, row in rows.iterrows()]
@@ -112,7 +112,7 @@ def tolerance(metric: str, dataset: str) -> float:
     """How far a value may be from the paper's, on either side, and still count as within [nats]."""
     if (metric, dataset) in TOLERANCE:
         return TOLERANCE[metric, dataset]
-    values = reference.load(metric=metric, dataset=dataset)["value"]
+    values = reference.curves(metric=metric, dataset=dataset)["value"]
     return SHARE_OF_RANGE * (values.max() - values.min())
 
 

@@ -11,7 +11,6 @@ from replication.runs import curves
 from replication.runs.records import Record
 
 ACTIVE = 0.01  # nats: a latent dimension with a smaller KL says nothing of x
-PAIR = ["dataset", "n_latent", "n_train"]  # a run of full VB and one of MAP with these alike are a pair
 MAP_AND_FULL_VB = {"aevb": "MAP", "full_vb": "full VB"}
 
 
@@ -69,8 +68,8 @@ def against_map(evaluated: pd.DataFrame) -> pd.DataFrame:
     if missing:
         raise ConfigError(f"There is nothing to compare: no run of {missing.pop()} fits these settings.")
     both_splits = evaluated.groupby(["run_id", "point"])["split"].transform("nunique") == 2
-    common = curves.last_common(_without_weights(evaluated[both_splits]), alike=PAIR)
-    table = common.pivot(index=[*PAIR, "algorithm"], columns="split", values="value")
+    common = curves.last_common(_without_weights(evaluated[both_splits]), alike=curves.MODEL)
+    table = common.pivot(index=[*curves.MODEL, "algorithm"], columns="split", values="value")
     if table.empty:
         raise ConfigError("There is nothing to compare: no two runs have an evaluation on train and test in common.")
     table["gap"] = table["train"] - table["test"]
@@ -80,8 +79,8 @@ def against_map(evaluated: pd.DataFrame) -> pd.DataFrame:
 def lost_after_best(evaluated: pd.DataFrame) -> pd.DataFrame:
     """The best value on test along each run of full VB or MAP, where it was, and what the run lost after it [nats]."""
     test = _without_weights(evaluated[evaluated["split"] == "test"]).sort_values("point")
-    runs = test.groupby([*PAIR, "algorithm"])
-    best = test.loc[runs["value"].idxmax()].set_index([*PAIR, "algorithm"]).sort_index()
+    runs = test.groupby([*curves.MODEL, "algorithm"])
+    best = test.loc[runs["value"].idxmax()].set_index([*curves.MODEL, "algorithm"]).sort_index()
     table = best[["value", "samples_evaluated"]].rename(columns={"value": "best", "samples_evaluated": "at"})
     return table.assign(lost=table["best"] - runs["value"].last())
 

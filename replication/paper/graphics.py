@@ -44,7 +44,7 @@ class Axis(NamedTuple):
         return 10**u if self.is_log else u
 
 
-def load(figure: int) -> pd.DataFrame:
+def vertices(figure: int) -> pd.DataFrame:
     """Every vertex of figure 2 or 3; `value` in nats per datapoint.
 
     `is_cut`: no report, the path leaves the drawing there. `path` counts a curve's paths: some are of two runs.
@@ -167,7 +167,7 @@ def _lines_to_the_start() -> dict[tuple, tuple[float, float]]:
     pen: the line leads from the last report of the run before.
     """
     lines = {}
-    for key, curve in load(2).groupby(CURVE):
+    for key, curve in vertices(2).groupby(CURVE):
         for at in np.flatnonzero(curve["is_cut"]):
             ends = curve.iloc[[at, at + 1 if at == 0 else at - 1]]
             slope, level = np.polyfit(np.log10(ends["samples_evaluated"]), ends["value"], 1)
@@ -184,7 +184,7 @@ def first_dashed_points() -> pd.DataFrame:
     keys = ["dataset", "n_latent", "algorithm", "path"]
     start = starts().query("split == 'train'").set_index(keys)["start"]
     rows = []
-    for key, path in load(2).query("split == 'train' and not is_cut").groupby(keys):
+    for key, path in vertices(2).query("split == 'train' and not is_cut").groupby(keys):
         x, value = path["samples_evaluated"].iloc[0], path["value"].iloc[0]
         steps = round(x / MINIBATCH[str(key[0])])
         following = path["value"].iloc[1] if len(path) > 1 else np.nan
@@ -195,7 +195,8 @@ def first_dashed_points() -> pd.DataFrame:
 
 def plateau() -> pd.DataFrame:
     """Wake-sleep on Frey Face: the paper's median bound from PLATEAU_FROM on [nats]; a row per n_latent."""
-    flat = load(2).query("dataset == 'frey_face' and algorithm == 'wake_sleep' and samples_evaluated >= @PLATEAU_FROM")
+    asleep = vertices(2).query("dataset == 'frey_face' and algorithm == 'wake_sleep'")
+    flat = asleep[asleep["samples_evaluated"] >= PLATEAU_FROM]
     return flat.groupby(["n_latent", "split"])["value"].median().unstack("split")
 
 
@@ -252,7 +253,7 @@ def perfect_fit(images: np.ndarray, divisor: int) -> pd.Series:
 
 def _reports(figure: int) -> pd.DataFrame:
     """The vertices of which the abscissa resolves a minibatch."""
-    reports = load(figure)
+    reports = vertices(figure)
     reports = reports[~reports["is_cut"]]
     return reports if figure == 3 else reports[reports["samples_evaluated"] < reports["dataset"].map(FAR)]
 

@@ -14,19 +14,19 @@ FIGURES = {metric: figure for figure, metric in METRICS.items()}
 
 
 @cache
-def _load() -> pd.DataFrame:
+def _all_curves() -> pd.DataFrame:
     drawn = pd.read_csv(paths.PAPER_CURVES)
     metric = drawn["figure"].map(METRICS)
     size = [row[SIZE[name]] for name, row in zip(metric, drawn.to_dict("records"), strict=True)]
     return drawn.assign(metric=metric, size=np.array(size, int))[[*CURVE, "samples_evaluated", "value"]]
 
 
-def load(**panel: Any) -> pd.DataFrame:
+def curves(**panel: Any) -> pd.DataFrame:
     """The 48 curves of figures 2 and 3, one row per vertex, with the columns of runs/curves.py; `value` in nats.
 
     `panel` chooses among them, such as `metric="bound", dataset="mnist"`.
     """
-    drawn = _load()
+    drawn = _all_curves()
     for name, value in panel.items():
         drawn = drawn[drawn[name] == value]
     return drawn.reset_index(drop=True)

@@ -41,14 +41,14 @@ class Report(NamedTuple):
         return comparison.counts(self.judged)
 
 
-def load_all(profile: str = "paper") -> dict[str, Report]:
+def make_all(profile: str = "paper") -> dict[str, Report]:
     """The report of every reading, by name."""
-    return {name: load(make_plan(profile, reading=name)) for name in READINGS}
+    return {name: make(make_plan(profile, reading=name)) for name in READINGS}
 
 
-def load(plan: Plan) -> Report:
+def make(plan: Plan) -> Report:
     """The report on a profile's records, with all seeds; raises ReplicationError when a figure has none."""
-    runs = recorded(plan, choices.seeds(plan))
+    runs = runs_of_figures(plan, choices.seeds(plan))
     for metric, figure in reference.FIGURES.items():
         if not any(run.config.metric == metric for run in runs):
             folder = paths.runs(plan.profile)
@@ -69,14 +69,14 @@ def load(plan: Plan) -> Report:
     )
 
 
-def recorded(plan: Plan, more: Sequence[RunConfig] = ()) -> list[records.Record]:
+def runs_of_figures(plan: Plan, more: Sequence[RunConfig] = ()) -> list[records.Record]:
     """The records of figures 2 and 3, and of `more` runs, that are there."""
     return records.existing([*experiments.figure2(plan), *experiments.figure3(plan), *more], plan.profile)
 
 
 def last_on_test(plan: Plan) -> dict[str, pd.DataFrame]:
     """The last value of every recorded curve on test and the paper's there [nats], by the title of its figure."""
-    runs = recorded(plan)
+    runs = runs_of_figures(plan)
     if not runs:
         return {}
     ends = comparison.at_the_end(comparison.compare(curves.table(runs)))
@@ -169,7 +169,7 @@ def tolerances() -> str:
         for metric, dataset in (("bound", "mnist"), ("bound", "frey_face"), ("log_px", "mnist"))
     )
     ten, twenty = (
-        reference.value_at(reference.load(dataset="frey_face", algorithm="aevb", split="test", size=n), 1e7)
+        reference.value_at(reference.curves(dataset="frey_face", algorithm="aevb", split="test", size=n), 1e7)
         for n in (10, 20)
     )
     return (
@@ -216,7 +216,7 @@ def as_readme(reports: Mapping[str, Report]) -> str:
     counts = first.counts
     others_too = ", ".join(f"{other.counts['within']} under `{other.reading.name}`" for other in others)
     planned = names.scientific(max(SIZES["paper"].figure2_samples.values()))
-    edges = reference.load(metric="bound").groupby("dataset")["samples_evaluated"].max()
+    edges = reference.curves(metric="bound").groupby("dataset")["samples_evaluated"].max()
     drawn = ", ".join(f"{names.scientific(float(f'{x:.2g}'))} on {names.DATASETS[d]}" for d, x in edges.items())
     return "\n\n".join([
         f"Of the paper's {counts['curves']} curves {counts['within']} are within a tolerance at the right edge "

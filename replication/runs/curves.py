@@ -31,6 +31,7 @@ MEASURES = ("running_mean", "evaluated")
 SIZE = {"bound": "n_latent", "log_px": "n_train"}
 PANEL = ["metric", "dataset", "size"]  # what tells the panels of figures 2 and 3 apart
 CURVE = [*PANEL, "algorithm", "split"]  # and the curves that the paper draws in them
+MODEL = ["dataset", "n_latent", "n_train"]  # what a run of full VB and one of MAP have alike
 
 
 def table(records: Iterable[Record]) -> pd.DataFrame:

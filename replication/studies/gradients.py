@@ -52,7 +52,7 @@ def variances(config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[in
     return pd.DataFrame(rows)
 
 
-def recorded(
+def load_or_compute(
     config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[int, int]], n_pairs: int, profile: str
 ) -> pd.DataFrame:
     """The table of `variances` of a profile, computed where it is missing."""
