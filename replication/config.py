@@ -21,6 +21,7 @@ LEFT_OUT_OF_NAMES = {
     "warm_up_steps": 0,
     "preparation": "own",
     "initialisation": "paper_sd",
+    "hidden_units": "tanh",
     "targets": "grey",
     "pixel_variance": "per_pixel",
     "dreams": "sampled",
@@ -36,6 +37,7 @@ LEFT_OUT_OF_NAMES = {
 # The algorithms that use a setting, where not all do. With the others it must keep its default: another value would
 # give another name to the same numbers.
 USED_BY = {
+    "hidden_units": ("aevb", "wake_sleep", "mcem"),
     "estimator": ("aevb",),
     "n_mc_samples": ("aevb", "wake_sleep", "full_vb"),
     "dreams": ("wake_sleep",),
@@ -96,7 +98,7 @@ class RunConfig(BaseModel):
         "own", description="MNIST over 255 and a split of Frey Face of our own; or the authors': over 256, their split"
     )
     n_latent: int = Field(gt=0, description="dimensionality of z")
-    n_hidden: int = Field(gt=0, description="tanh units in the one hidden layer of encoder and decoder")
+    n_hidden: int = Field(gt=0, description="units in the one hidden layer of encoder and decoder")
     samples_total: int = Field(gt=0, description="training samples to evaluate; not part of the run's identity")
     n_train: int = Field(gt=0, description="N, the first datapoints of the training set; all of them by default")
     estimator: Literal["sgvb_b", "sgvb_a", "score_function", "score_function_baseline"] = Field(
@@ -112,6 +114,11 @@ class RunConfig(BaseModel):
         "paper_sd",
         description="N(0, 0.01) read as s.d. 0.01, as variance 0.01, as the authors' code of April 2014 (s.d. 0.01, "
         "heads at zero), or their newest code",
+    )
+    hidden_units: Literal["tanh", "softplus"] = Field(
+        "tanh",
+        description="hidden units of encoder and decoder: tanh as the paper says, or softplus, the default of "
+        "wake-sleep's models in a state of the authors' code (anglepy b4f71a5)",
     )
     targets: Literal["grey", "binarised"] = Field(
         "grey", description="Bernoulli targets: grey values as they are, or drawn anew from them for every minibatch"

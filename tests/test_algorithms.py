@@ -176,7 +176,8 @@ def test_a_log_var_factor_slows_these_weights_and_no_others(which):
 # Another value of each setting. A run's data and where its curve is evaluated are no part of a step.
 OTHERS = {
     "n_latent": 3, "n_hidden": 9, "n_train": 50, "estimator": "sgvb_a", "batch_size": 30, "n_mc_samples": 2,
-    "learning_rate": 0.02, "warm_up_steps": 1, "initialisation": "paper_variance", "targets": "binarised",
+    "learning_rate": 0.02, "warm_up_steps": 1, "initialisation": "paper_variance", "hidden_units": "softplus",
+    "targets": "binarised",
     "pixel_variance": "shared", "dreams": "mean", "log_var_factor": 0.5, "decoder_log_var_factor": 0.5,
     "weight_prior": 0.5, "prior_on": "authors", "weight_noise": "local", "seed": 1,
 }  # fmt: skip

@@ -81,6 +81,7 @@ def test_sizes_are_positive(name, value):
             {"algorithm": "wake_sleep", "decoder_log_var_factor": 0.1},
             "mnist has a Bernoulli likelihood, which has no decoder_log_var_factor",
         ),
+        ({"algorithm": "full_vb", "hidden_units": "softplus"}, "full_vb does not use hidden_units"),
         ({"weight_noise": "local"}, "aevb does not use weight_noise, only full_vb"),
         ({"algorithm": "full_vb", "weight_prior": 0}, "full_vb does not use weight_prior"),
         ({"weight_prior": 0, "prior_on": "authors"}, "weight_prior = 0 is no prior"),

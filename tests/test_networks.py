@@ -37,6 +37,29 @@ def test_encoder_is_a_diagonal_gaussian():
     np.testing.assert_allclose(q.stddev(), np.exp(numpy_layer(encoder.log_var, h) / 2), rtol=1e-4)
 
 
+@pytest.mark.parametrize("dataset", ["digits", "frey_face"])
+def test_softplus_units_are_those_of_encoder_and_decoder_and_of_their_stored_weights(dataset):
+    # Against numpy: log(1 + exp) in both hidden layers, at the same start as with tanh, also when read from arrays.
+    # Fails if one of the two kept tanh, if the start were drawn anew, or if stored weights forgot their units.
+    settings = {"algorithm": "wake_sleep", "n_latent": 3, "n_hidden": 50, "samples_total": 1}
+    seed = tf.constant(1, tf.int64)
+    tanh, params = (
+        networks.init_params(RunConfig(dataset=dataset, hidden_units=units, **settings), seed)
+        for units in ("tanh", "softplus")
+    )
+    for one, other in zip(tf.nest.flatten(tanh), tf.nest.flatten(params), strict=True):
+        np.testing.assert_array_equal(one, other)
+    rng = np.random.default_rng(0)
+    x, z = rng.random((5, params.encoder.hidden.w.shape[0]), np.float32), np.float32(rng.normal(size=(5, 3)))
+    for encoder, decoder in (params, networks.from_arrays(networks.to_arrays(params))):
+        h = np.log1p(np.exp(numpy_layer(encoder.hidden, x)))
+        mean = numpy_layer(encoder.mean, h)
+        np.testing.assert_allclose(networks.encode(encoder, x).mean(), mean, rtol=1e-4, atol=1e-5)
+        h = np.log1p(np.exp(numpy_layer(decoder.hidden, z)))
+        mean = scipy.special.expit(numpy_layer(decoder[1], h))
+        np.testing.assert_allclose(networks.decode(decoder, z).mean(), mean, rtol=1e-4)
+
+
 def test_bernoulli_likelihood_takes_grey_values():
     # log p = x log y + (1 - x) log(1 - y) also between 0 and 1, as the paper's MNIST needs.
     decoder = params_of("digits").decoder

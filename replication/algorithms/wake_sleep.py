@@ -6,6 +6,7 @@
 | sleep: the encoder learns from dreams | one dream per datapoint: z ~ p(z), x sampled (authors' code) or the mean |
 | same hyperparameters as AEVB | one Adagrad step on both phases together |
 | the same encoder | the same; the authors' (anglepy, MLBN_Inverse) has a `log_var_factor` of 0.1, an option here |
+| the same tanh units | the same; softplus is the default of the authors' code, an option here: `hidden_units` |
 | the same decoder | the same; `decoder_log_var_factor` slows a Gaussian one's log variance likewise, an option here |
 """
 

@@ -101,7 +101,7 @@ def kl_per_dimension(encoder: Encoder, x: tf.Tensor) -> np.ndarray:
 
     KL = (mu^2 + sigma^2 - 1 - log sigma^2) / 2. Source: appendix B.
     """
-    h = tf.tanh(encoder.hidden(x))
+    h = encoder.hidden.units(x)
     # From the log variance itself, in float64: a float32 variance is 0 or infinite where its logarithm is not.
     mean, log_var = (tf.cast(head(h), tf.float64).numpy() for head in (encoder.mean, encoder.log_var))
     return np.mean(mean**2 + np.expm1(log_var) - log_var, axis=0) / 2

@@ -1,4 +1,4 @@
-"""Encoder and decoder: MLPs with one hidden tanh layer whose outputs are TFP distributions (appendix C)."""
+"""Encoder and decoder: MLPs with one hidden layer whose outputs are TFP distributions (appendix C)."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from replication.config import RunConfig
 
 
 class Dense(NamedTuple):
-    """An affine layer: `w` [n_in, n_out], `b` [n_out]."""
+    """An affine layer: `w` [n_in, n_out], `b` [n_out]; as a hidden layer, of tanh units."""
 
     w: tf.Tensor
     b: tf.Tensor
@@ -20,6 +20,21 @@ class Dense(NamedTuple):
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """[..., n_in] to [..., n_out]."""
         return tf.tensordot(inputs, self.w, axes=1) + self.b
+
+    def units(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The hidden units [..., n_out] for inputs [..., n_in]."""
+        return tf.tanh(self(inputs))
+
+
+class SoftplusDense(Dense):
+    """A hidden layer of softplus units, log(1 + exp(.))."""
+
+    def units(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The hidden units [..., n_out] for inputs [..., n_in]."""
+        return tf.math.softplus(self(inputs))
+
+
+HIDDEN_LAYERS: dict[str, type[Dense]] = {"tanh": Dense, "softplus": SoftplusDense}
 
 
 class Encoder(NamedTuple):
@@ -53,7 +68,8 @@ class Params(NamedTuple):
 
 
 def to_arrays(params: NamedTuple, prefix: str = "") -> dict[str, np.ndarray]:
-    """Parameters by name, such as `encoder.hidden.w`."""
+    """Parameters by name, such as `encoder.hidden.w`; `encoder.hidden.softplus.w` in a layer of softplus units."""
+    prefix += "softplus." if isinstance(params, SoftplusDense) else ""
     arrays: dict[str, np.ndarray] = {}
     for name, value in zip(params._fields, params, strict=True):
         is_leaf = not hasattr(value, "_fields")
@@ -64,9 +80,13 @@ def to_arrays(params: NamedTuple, prefix: str = "") -> dict[str, np.ndarray]:
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> Params:
     """The inverse of `to_arrays` for a model with an encoder."""
 
+    def dense(name: str) -> Dense:
+        if f"{name}.softplus.w" in arrays:
+            return SoftplusDense(*(tf.constant(arrays[f"{name}.softplus.{array}"]) for array in "wb"))
+        return Dense(*(tf.constant(arrays[f"{name}.{array}"]) for array in "wb"))
+
     def pack(part: str, kind: Any) -> Any:
-        layers = (Dense(*(tf.constant(arrays[f"{part}.{layer}.{name}"]) for name in "wb")) for layer in kind._fields)
-        return kind(*layers)
+        return kind(*(dense(f"{part}.{layer}") for layer in kind._fields))
 
     decoder = BernoulliDecoder if "decoder.logits.w" in arrays else GaussianDecoder
     return Params(pack("encoder", Encoder), pack("decoder", decoder))
@@ -85,7 +105,7 @@ class GreyBernoulli(tfd.Bernoulli):
 
 def encode(encoder: Encoder, x: tf.Tensor) -> tfd.Distribution:
     """q(z|x) = N(mu(x), diag sigma^2(x)) (eq. 9); x [..., D], event shape [n_latent]."""
-    h = tf.tanh(encoder.hidden(x))
+    h = encoder.hidden.units(x)
     return tfd.Independent(tfd.Normal(encoder.mean(h), tf.exp(encoder.log_var(h) / 2)), 1)
 
 
@@ -94,7 +114,7 @@ def decode(decoder: BernoulliDecoder | GaussianDecoder, z: tf.Tensor) -> tfd.Dis
 
     Grey values in [0, 1] enter the Bernoulli log-likelihood as they are: x log y + (1 - x) log(1 - y).
     """
-    h = tf.tanh(decoder.hidden(z))
+    h = decoder.hidden.units(z)
     return likelihood(type(decoder), *(head(h) for head in decoder[1:]))
 
 
@@ -155,6 +175,8 @@ def init_params(config: RunConfig, seed: tf.Tensor) -> Params:
         name: _init_dense(config, name, shape, draws.stream(seed, i, "initialisation"))
         for i, (name, shape) in enumerate(layers.items())
     }
+    for part in ("encoder", "decoder"):
+        dense[part, "hidden"] = HIDDEN_LAYERS[config.hidden_units](*dense[part, "hidden"])
     return Params(
         Encoder(*(dense["encoder", name] for name in Encoder._fields)),
         decoder_type(*(dense["decoder", name] for name in decoder_type._fields)),
