@@ -18,26 +18,26 @@ FIRST_ITERATIONS = DATA / "tables" / "first_iterations.csv"
 def data_override() -> Path | None:
     """The user's folder of data, $REPLICATION_DATA_DIR, or None; raises DataError where it names no folder."""
     folder = _named("REPLICATION_DATA_DIR", DataError)
-    if folder and not folder.is_dir():
+    if folder and not os.path.isdir(folder):  # noqa: PTH112 -- pathlib's raises for some
         raise DataError(f"REPLICATION_DATA_DIR names {folder}, which is no folder. Correct it, or unset it.")
     return folder
 
 
 def cache() -> Path:
-    """The folder for checkpoints, which is made: $REPLICATION_CACHE_DIR or the user's cache folder.
+    """The folder with the one for checkpoints, which is made: $REPLICATION_CACHE_DIR or the user's cache folder.
 
     Raises RecordError, which names the variable, where there is no such folder to write in.
     """
     cure = "Name a folder that you can write in REPLICATION_CACHE_DIR."
     try:
         folder = _named("REPLICATION_CACHE_DIR", RecordError) or platformdirs.user_cache_path("aevb-replication")
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except RuntimeError as error:
         raise RecordError(f"There is no folder for checkpoints, since this user has no home. {cure}") from error
     except OSError as error:
         raise RecordError(f"The folder for checkpoints, {folder}, cannot be made: {error.strerror}. {cure}") from error
-    if not os.access(folder, os.W_OK):
-        raise RecordError(f"The folder for checkpoints, {folder}, cannot be written. {cure}")
+    if not os.access(folder / "checkpoints", os.W_OK):  # somebody else may have made it
+        raise RecordError(f"The folder for checkpoints, {folder}/checkpoints, cannot be written. {cure}")
     return folder
 
 

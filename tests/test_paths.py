@@ -56,7 +56,7 @@ def test_variables_that_are_empty_are_not_set(root, monkeypatch):
 
 
 @pytest.mark.parametrize("variable", BOTH)
-@pytest.mark.parametrize("value", ["~nobody-of-this-name/x", "a file", "a file/below"])
+@pytest.mark.parametrize("value", ["~nobody-of-this-name/x", "a file", "a file/below", "x" * 300])
 def test_what_is_no_folder_is_said_with_the_variable(root, monkeypatch, variable, value):
     (root / "a file").touch()
     monkeypatch.setenv(variable, value)
@@ -91,10 +91,14 @@ def test_a_cache_that_cannot_be_written_is_said_with_the_variable():
     # In a process without root's right to write everywhere, and in a folder that every user can reach.
     script = "import os; from replication import paths; os.getuid() or os.setuid(65534); paths.cache()"
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o555)
+        Path(folder).chmod(0o755)
+        (Path(folder) / "checkpoints").mkdir(mode=0o755)
         environment = {**os.environ, "REPLICATION_CACHE_DIR": folder}
         run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
-    assert f"{folder}, cannot be written. Name a folder that you can write in REPLICATION_CACHE_DIR" in run.stderr
+    assert (
+        f"{folder}/checkpoints, cannot be written. Name a folder that you can write in REPLICATION_CACHE_DIR"
+        in run.stderr
+    )
 
 
 @pytest.mark.parametrize("home", [None, "/dev/null"])
