@@ -47,6 +47,22 @@ def test_a_departure_from_the_text_is_said():
     assert [sentence for sentence in readings.departures(readings.CLOSEST) if f"- {sentence}\n" not in readme] == []
 
 
+def test_every_choice_of_the_authors_reading_names_its_source():
+    # Fails if a setting comes in by a search or by taste.
+    sentences = [choice.leaves_the_text for choice in readings.AUTHORS.choices.values() if choice.leaves_the_text]
+    for sentence in [*sentences, *readings.AUTHORS.leaves_the_text.removesuffix(".").split(". ")]:
+        assert "graphics" in sentence or "authors' code" in sentence or "that the authors read" in sentence, sentence
+    rates = {run.learning_rate for run in figure2(make_plan("paper", reading="authors"))}
+    assert rates <= {0.01, 0.02, 0.1}, "the paper's three"
+
+
+def test_the_authors_warm_up_of_100_moves_the_parameters_from_the_102nd_step_on():
+    runs = figure2(make_plan("paper", reading="authors"))
+    assert {run.warm_up_steps for run in runs} == {101}
+    assert {run.preparation for run in runs} == {"authors"} and {run.initialisation for run in runs} == {"near_zero"}
+    assert {run.batch_size for run in runs if run.dataset == "frey_face"} == {500}
+
+
 def test_an_unknown_reading_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"Unknown reading 'best'.*closest \(.*text \("):
         make_plan("paper", reading="best")

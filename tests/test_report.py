@@ -38,13 +38,15 @@ def test_the_text_has_both_readings_side_by_side_and_every_curve(reports):
 
 def test_the_readme_shows_the_current_verdict(reports):
     # Fails when a recorded number moves, or when somebody edits the table: `python -m replication verdict --readme`.
-    _, between, _ = report.readme_block(report.README.read_text())
-    assert between.strip() == report.as_readme(reports)
+    text = report.README.read_text(encoding="utf-8")
+    for name, block in report.readme_blocks(reports).items():
+        _, between, _ = report.split_readme(text, name)
+        assert between.strip() == block
 
 
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(ReplicationError, match="must have the lines"):
-        report.readme_block("no markers")
+        report.split_readme("no markers", "verdict")
 
 
 def test_no_records_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):

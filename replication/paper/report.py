@@ -17,7 +17,12 @@ from replication.runs import curves, records
 from replication.runs.curves import CURVE
 
 README = paths.ROOT / "README.md"
-MARKERS = ("<!-- verdict: written by `python -m replication verdict --readme` -->", "<!-- /verdict -->")
+# What `make verdict` writes into the README, between a line for its beginning and one for its end.
+BLOCKS = {
+    name: (f"<!-- {name}: written by `python -m replication verdict --readme` -->", f"<!-- /{name} -->")
+    for name in ("in plain words", "verdict")
+}
+FIRST_CLAIMS = (claims.ABOVE, claims.SAMPLES_NEEDED, claims.GAP)
 
 
 class Report(NamedTuple):
@@ -42,20 +47,23 @@ class Report(NamedTuple):
 
 
 def make_all(profile: str = "paper") -> dict[str, Report]:
-    """The report of every reading, by name."""
-    return {name: make(make_plan(profile, reading=name)) for name in READINGS}
+    """The report of every reading that has records of both figures, by name.
+
+    Raises ReplicationError where none has.
+    """
+    plans = [make_plan(profile, reading=name) for name in READINGS]
+    judged = [plan for plan in plans if not _figures_without_records(runs_of_figures(plan))]
+    return {plan.reading.name: make(plan) for plan in judged or plans[:1]}
 
 
 def make(plan: Plan) -> Report:
     """The report on a profile's records, with all seeds; raises ReplicationError when a figure has none."""
     runs = runs_of_figures(plan, choices.seeds(plan))
-    for metric, figure in reference.FIGURES.items():
-        if not any(run.config.metric == metric for run in runs):
-            folder = paths.runs(plan.profile)
-            raise ReplicationError(
-                f"There is no record of figure {figure} on {', '.join(plan.datasets)} in {folder}: restore it, "
-                "train the runs, or choose other datasets; the verdict needs figures 2 and 3."
-            )
+    if missing := _figures_without_records(runs):
+        raise ReplicationError(
+            f"There is no record of figure {missing[0]} on {', '.join(plan.datasets)} in {paths.runs(plan.profile)}: "
+            "restore it, train the runs, or choose other datasets; the verdict needs figures 2 and 3."
+        )
     compared = comparison.compare(curves.table(runs))
     planned = {*experiments.figure2(plan), *experiments.figure3(plan)}
     return Report(
@@ -67,6 +75,11 @@ def make(plan: Plan) -> Report:
         sum(run.config in planned and run.samples_evaluated >= run.config.samples_total for run in runs),
         len(planned),
     )
+
+
+def _figures_without_records(runs: Sequence[records.Record]) -> list[int]:
+    metrics = {run.config.metric for run in runs}
+    return [figure for metric, figure in reference.FIGURES.items() if metric not in metrics]
 
 
 def runs_of_figures(plan: Plan, more: Sequence[RunConfig] = ()) -> list[records.Record]:
@@ -149,13 +162,17 @@ def beside_each_other(reports: Mapping[str, Report]) -> pd.DataFrame:
 
 def by_group(reports: Mapping[str, Report]) -> pd.DataFrame:
     """How many curves of each figure, dataset and algorithm are within at the right edge: a column per reading."""
-    return pd.DataFrame({name: _within_by_group(report.judged) for name, report in reports.items()})
+    return pd.DataFrame({
+        name: {group: f"{n} of {total}" for group, (n, total) in _within_by_group(report.judged).items()}
+        for name, report in reports.items()
+    })  # fmt: skip
 
 
-def _within_by_group(judged: pd.DataFrame) -> dict[str, str]:
+def _within_by_group(judged: pd.DataFrame) -> dict[str, tuple[int, int]]:
     return {
         f"figure {reference.FIGURES[metric]}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}": (
-            f"{(rows['verdict'] == 'within').sum()} of {len(rows)}"
+            int((rows["verdict"] == "within").sum()),
+            len(rows),
         )
         for (metric, dataset, algorithm), rows in judged.groupby(["metric", "dataset", "algorithm"], sort=False)
     }
@@ -209,22 +226,39 @@ def most_misses(report: Report) -> str:
     )
 
 
+def in_plain_words(report: Report) -> str:
+    """What reproduces and what does not, in three sentences for somebody who has read the paper's abstract."""
+    above, needed, gap = (report.claims[report.claims["claim"] == claim.says] for claim in FIRST_CLAIMS)
+    low, high = needed["ours"].min(), needed["ours"].max()
+    figure2, figure3, face = (
+        comparison.tolerance(*which) for which in (("bound", "mnist"), ("log_px", "mnist"), ("bound", "frey_face"))
+    )
+    counts = report.counts
+    return (
+        "**What reproduces.** At equal training samples AEVB's lower bound is above wake-sleep's at every point "
+        f"compared in {claims.counted(above, with_failures=False)} curves, and wake-sleep needs {low:.1f} to "
+        f"{high:.0f} times as many samples to get as far; superfluous latent variables do not widen the gap between "
+        f"train and test in {claims.counted(gap, with_failures=False)} cases. Of the {counts['curves']} curves that "
+        f"the paper draws, {counts['within']} of ours end within {figure2:g} nats of the paper's on MNIST in figure 2 "
+        f"({figure3:g} in figure 3, {face:.0f} on Frey Face; a nat is the unit of a logarithm to the base e, here per "
+        f"image). **What does not.** {most_misses(report)}"
+    )
+
+
 def as_readme(reports: Mapping[str, Report]) -> str:
-    """The README's block: how far the figures go, how many curves are within, on which machines; both readings."""
+    """The README's table: how far the figures go, how many curves are within, on which machines; each reading."""
     table = beside_each_other(reports)
     first, *others = reports.values()
-    counts = first.counts
-    others_too = ", ".join(f"{other.counts['within']} under `{other.reading.name}`" for other in others)
     planned = names.scientific(max(SIZES["paper"].figure2_samples.values()))
     edges = reference.curves(metric="bound").groupby("dataset")["samples_evaluated"].max()
     drawn = ", ".join(f"{names.scientific(float(f'{x:.2g}'))} on {names.DATASETS[d]}" for d, x in edges.items())
     return "\n\n".join([
-        f"Of the paper's {counts['curves']} curves {counts['within']} are within a tolerance at the right edge "
-        f"under the reading `{first.reading.name}` ({others_too}); far above counts as a miss, too. The right edge is "
-        f"the furthest point that both have: runs of figure 2 are planned to {planned} training samples, the paper's "
-        f"curves go to {drawn}; a shorter run is judged where it ends. {most_misses(first)}",
+        "A curve is judged at its right edge: the furthest number of training samples that our run and the paper's "
+        f"drawing have in common. Runs of figure 2 are planned to {planned} samples, and the paper's curves go to "
+        f"{drawn}. A shorter run is judged at its own end. Far above the paper's curve is a miss, as is far below.",
         names.markdown(table.rename(columns="`{}`".format).reset_index(names="")),
-        f"{tolerances()} {_provenance([first, *others])}",
+        f"{tolerances()} The mean distance is that of all evaluation points from "
+        f"{names.scientific(comparison.ALONG_FROM)} samples on. {_provenance([first, *others])}",
     ])  # fmt: skip
 
 
@@ -272,17 +306,26 @@ def _provenance(reports: Sequence[Report]) -> str:
     return f"{seeds} The runs were trained on these processors and GPUs: {', '.join(machines)}."
 
 
-def readme_block(text: str) -> tuple[str, str, str]:
-    """The README before, between and after the markers; raises ReplicationError where they are missing."""
-    start, end = MARKERS
+def readme_blocks(reports: Mapping[str, Report]) -> dict[str, str]:
+    """The text of each of the README's BLOCKS."""
+    return {"in plain words": in_plain_words(next(iter(reports.values()))), "verdict": as_readme(reports)}
+
+
+def split_readme(text: str, name: str) -> tuple[str, str, str]:
+    """The README before, between and after the markers of a block; raises ReplicationError where they are missing."""
+    start, end = BLOCKS[name]
     if text.count(start) != 1 or text.count(end) != 1:
-        raise ReplicationError(f"README.md must have the lines {start} and {end}, each once: the table goes between.")
+        raise ReplicationError(f"README.md must have the lines {start} and {end}, each once: the text goes between.")
     before, _, rest = text.partition(start)
     between, _, after = rest.partition(end)
     return before, between, after
 
 
 def write_readme(reports: Mapping[str, Report]) -> None:
-    """Renew the block between the README's markers."""
-    before, _, after = readme_block(README.read_text(encoding="utf-8"))
-    README.write_text(f"{before}{MARKERS[0]}\n{as_readme(reports)}\n{MARKERS[1]}{after}", encoding="utf-8")
+    """Renew the blocks between the README's markers."""
+    text = README.read_text(encoding="utf-8")
+    for name, block in readme_blocks(reports).items():
+        before, _, after = split_readme(text, name)
+        start, end = BLOCKS[name]
+        text = f"{before}{start}\n{block}\n{end}{after}"
+    README.write_text(text, encoding="utf-8")
