@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from replication.errors import RecordError
+
+# What numpy and JSON raise for a file that is not what was written.
+DAMAGED = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def sha256(content: bytes) -> str:

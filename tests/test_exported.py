@@ -124,7 +124,7 @@ def test_programs_of_another_version_are_refused(tiny, tmp_path, monkeypatch):
     config = tiny.replace(samples_total=100_000)
     exported.write([config], tmp_path / "out")
     assert run(tmp_path / "out").returncode == 0
-    monkeypatch.setattr(exported, "_steps", lambda engine: "another program")
+    monkeypatch.setattr(exported, "_as_exported", lambda program: "another program")
     with pytest.raises(RecordError, match="another version"):
         exported.collect(tmp_path / "out", tmp_path / "records")
 

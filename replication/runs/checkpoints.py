@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import math
 import sys
-import zipfile
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from replication import paths
 from replication.algorithms import State
 from replication.config import RunConfig
 from replication.errors import RecordError
-from replication.files import locked, sha256, write_atomically
+from replication.files import DAMAGED, locked, sha256, write_atomically
 from replication.runs import provenance
 from replication.runs.running_mean import START, Sums
 
@@ -34,8 +33,6 @@ SOURCE = (
     "runs/points.py",
     "runs/running_mean.py",
 )
-# What numpy and JSON raise for a file that is not what was written.
-DAMAGED = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 class Run(NamedTuple):
