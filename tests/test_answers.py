@@ -24,7 +24,7 @@ def _pair(gap_of_map: float, gap_of_full_vb: float, dataset: str = "digits") -> 
             values["train", "running_mean"] = -530.0
         rows = [
             {"samples_evaluated": 1000, "split": split, "measure": measure, "value": value, "se": 0.1,
-             "bound_sampled": value, "seconds": 1.0}
+             "bound_sampled": value, "bound_at_mean": value, "seconds": 1.0}
             for (split, measure), value in values.items()
         ]  # fmt: skip
         runs.append(Record(config, pd.DataFrame(rows), {}))

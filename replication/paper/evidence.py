@@ -58,17 +58,17 @@ def escapes(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["n_latent", "trained to", "leaves at", "above"])
 
 
-def against_map(evaluated: pd.DataFrame) -> pd.DataFrame:
+def against_map(evaluated: pd.DataFrame, weights: str = "sampled") -> pd.DataFrame:
     """Full VB and MAP per pair of runs (appendix F): the bound without the weights' KL, and its gap; all in nats.
 
     `evaluated` is a table of runs/curves.py with evaluated rows. A pair is compared at the last point that both have;
-    for full VB the weights are sampled. Raises ConfigError where no pair is complete.
+    full VB's weights are `sampled` from their posterior, or `at_mean`. Raises ConfigError where no pair is complete.
     """
     missing = set(MAP_AND_FULL_VB) - set(evaluated["algorithm"])
     if missing:
         raise ConfigError(f"There is nothing to compare: no run of {missing.pop()} fits these settings.")
     both_splits = evaluated.groupby(["run_id", "point"])["split"].transform("nunique") == 2
-    common = curves.last_common(_without_weights(evaluated[both_splits]), alike=curves.MODEL)
+    common = curves.last_common(_without_weights(evaluated[both_splits], weights), alike=curves.MODEL)
     table = common.pivot(index=[*curves.MODEL, "algorithm"], columns="split", values="value")
     if table.empty:
         raise ConfigError("There is nothing to compare: no two runs have an evaluation on train and test in common.")
@@ -85,7 +85,7 @@ def lost_after_best(evaluated: pd.DataFrame) -> pd.DataFrame:
     return table.assign(lost=table["best"] - runs["value"].last())
 
 
-def _without_weights(evaluated: pd.DataFrame) -> pd.DataFrame:
-    """`value` is the bound without the weights' KL; for full VB the weights are sampled."""
+def _without_weights(evaluated: pd.DataFrame, weights: str = "sampled") -> pd.DataFrame:
+    """`value` is the bound without the weights' KL; full VB's weights are `sampled` or `at_mean`."""
     is_map = evaluated["algorithm"] == "aevb"
-    return evaluated.assign(value=evaluated["value"].where(is_map, evaluated.get("bound_sampled")))
+    return evaluated.assign(value=evaluated["value"].where(is_map, evaluated.get(f"bound_{weights}")))
