@@ -7,6 +7,7 @@ import pytest
 
 matplotlib.use("agg")
 
+from replication.model import latent
 from replication.plots import pictures
 
 
@@ -43,6 +44,31 @@ def test_points_of_the_posterior_are_drawn_as_their_labels(images):
     three, seven = (scatter.get_paths()[0].vertices for scatter in scatters)
     assert three.shape != seven.shape
     assert len(pictures.posterior(images[:4], (2, 3), "frey_face", u, None).axes[1].collections) == 1
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_sides_of_a_manifold_say_which_z_they_show(images, side):
+    # Fails if a map of the latent space has no names, or ticks that are not where `unit_square` put the images.
+    u = np.array([[0.1, 0.9]])
+    for axes in [
+        *pictures.manifold(images[:4], (2, 3), "mnist").axes,
+        *pictures.posterior(images[:4], (2, 3), "mnist", u, None).axes,
+    ]:
+        axis = (axes.xaxis, axes.yaxis)[side]
+        assert axis.get_label_text() == ("$z_1$", "$z_2$")[side] and axis.get_visible() and axes.axison
+        values = [float(label.get_text()) for label in axis.get_ticklabels()]
+        np.testing.assert_allclose(axis.get_ticklocs(), latent.to_unit_square(np.array(values)))
+    (picture,) = pictures.manifold(images[:4], (2, 3), "mnist").axes[0].images
+    assert tuple(picture.get_extent()) == (0, 1, 0, 1)
+
+
+def test_a_map_with_labels_has_a_legend_and_glyphs_that_can_be_told_apart(images):
+    # Ten thousand glyphs hide each other: fails if all are drawn.
+    labels = np.arange(10_000) % 10
+    u = np.random.default_rng(0).random((10_000, 2))
+    _, axes = pictures.posterior(images[:4], (2, 3), "mnist", u, labels).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list("0123456789")
+    assert sum(len(drawn.get_offsets()) for drawn in axes.collections) == pictures.MAX_GLYPHS
 
 
 def test_latent_use_is_a_line_per_model_of_the_most_used():

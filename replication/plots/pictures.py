@@ -9,11 +9,14 @@ import pandas as pd
 from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
 from replication.plots import palette
 
-INK = {"mnist": "gray_r", "digits": "gray_r", "frey_face": "gray"}  # digits dark on white, as in the paper
+INK = {"mnist": "gray_r", "digits": "gray_r"}  # dark on white, as in the paper; all else as it is
 MOST_USED = 30  # latent dimensions that a plot of their use shows
+MAX_GLYPHS = 1500  # more hide each other
+TICKS = (-2, -1, 0, 1, 2)  # of z along the sides of its unit square
 
 
 def tile(images: np.ndarray, n_columns: int, image_shape: tuple[int, int]) -> np.ndarray:
@@ -25,17 +28,34 @@ def tile(images: np.ndarray, n_columns: int, image_shape: tuple[int, int]) -> np
 
 def show(axes: Axes, images: np.ndarray, n_columns: int, image_shape: tuple[int, int], dataset: str) -> None:
     """Draw images [n, D] edge to edge, without axes."""
-    axes.imshow(tile(images, n_columns, image_shape), cmap=INK[dataset], vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(
+        tile(images, n_columns, image_shape), cmap=INK.get(dataset, "gray"), vmin=0, vmax=1, interpolation="nearest"
+    )
     axes.set_axis_off()
 
 
 def manifold(images: np.ndarray, image_shape: tuple[int, int], dataset: str) -> Figure:
-    """Figure 4: decoder means over the unit square of the latent space."""
-    side = round(len(images) ** 0.5)
+    """Figure 4: decoder means [side^2, D] over the unit square of the latent space, with z along its sides."""
     height, width = image_shape
-    figure = plt.figure(figsize=(6, 6 * height / width))
-    show(figure.add_axes((0, 0, 1, 1)), images, side, image_shape, dataset)
+    figure, axes = plt.subplots(figsize=(6.4, 6 * height / width + 0.4), layout="constrained")
+    _show_plane(axes, images, image_shape, dataset)
     return figure
+
+
+def _show_plane(axes: Axes, images: np.ndarray, image_shape: tuple[int, int], dataset: str) -> None:
+    show(axes, images, round(len(images) ** 0.5), image_shape, dataset)
+    axes.images[0].set_extent((0, 1, 0, 1))
+    _name_sides(axes, image_shape)
+
+
+def _name_sides(axes: Axes, image_shape: tuple[int, int]) -> None:
+    """Of the unit square of the latent space: z where its Gaussian CDF lies."""
+    height, width = image_shape
+    positions = norm.cdf(TICKS)
+    axes.set_axis_on()
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect=height / width, xlabel="$z_1$", ylabel="$z_2$")
+    axes.set_xticks(positions, map(str, TICKS))
+    axes.set_yticks(positions, map(str, TICKS))
 
 
 def panels(images: Mapping[str, np.ndarray], n_columns: int, image_shape: tuple[int, int], dataset: str) -> Figure:
@@ -73,18 +93,21 @@ def posterior(
 ) -> Figure:
     """The manifold, and beside it in the same coordinates where the data lie: points u [N, 2] on the unit square.
 
-    Each is drawn as its label, in the label's colour, where there are labels.
+    Where there are labels, the first MAX_GLYPHS points are drawn, each as its label, in the label's colour.
     """
     height, width = image_shape
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12.6, 6 * height / width), layout="constrained")
-    show(left, images, round(len(images) ** 0.5), image_shape, dataset)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13.2, 6 * height / width + 0.4), layout="constrained")
+    _show_plane(left, images, image_shape, dataset)
     style = {"linewidths": 0, "rasterized": True}
     if labels is None:
-        right.scatter(*u.T, s=5, color=palette.NEUTRAL, **style)
+        right.scatter(*u.T, s=9, color=palette.NEUTRAL, **style)
     else:
+        u, labels = u[:MAX_GLYPHS], labels[:MAX_GLYPHS]
         for label, colour in zip(np.unique(labels), color_sequences[palette.LABELS], strict=False):
-            right.scatter(*u[labels == label].T, s=16, color=colour, marker=rf"$\mathbf{{{label}}}$", **style)
-    right.set(xlim=(0, 1), ylim=(0, 1), box_aspect=height / width, xticks=[], yticks=[])
+            glyph = {"marker": rf"$\mathbf{{{label}}}$", "label": str(label), "color": colour}
+            right.scatter(*u[labels == label].T, s=50, **glyph, **style)
+        right.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.6, fontsize="large")
+    _name_sides(right, image_shape)
     return figure
 
 
