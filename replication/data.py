@@ -1,13 +1,17 @@
-"""MNIST, Frey Face and scikit-learn's digits: scaled and split."""
+"""MNIST, Frey Face, scikit-learn's digits, or a folder of your own images: scaled and split."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from replication import published
 from replication.config import DATASETS
+from replication.errors import DataError
 
 SPLIT_SEED = 1312_6114  # Frey Face and digits come unsplit: a random split, the same for every run
+TEST_SHARE = 0.1  # of the images of a folder
 AUTHORS_SPLIT_SEED = 0  # of numpy's legacy generator: see `_load_frey_face`
 
 
@@ -83,3 +87,42 @@ def _split(n: int, n_train: int, order: np.ndarray | None = None) -> tuple[np.nd
 
 def _scale(x: np.ndarray, levels: int) -> np.ndarray:
     return (x / np.float64(levels)).astype(np.float32)
+
+
+def from_folder(folder: str | Path) -> tuple[Dataset, tuple[int, int]]:
+    """The PNGs of a folder as grey values in [0, 1], split at random, and the height and width that all of them have.
+
+    Raises DataError where there are fewer than two, where one cannot be read or has 16 bits, and where sizes differ.
+    """
+    folder = Path(folder)
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() == ".png")
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}. Name the one with your images.")
+    if len(files) < 2:
+        raise DataError(f"{folder} has fewer than two PNG files. Put your images there, saved as PNG.")
+    images = [_read_png(file) for file in files]
+    by_shape: dict[tuple[int, ...], list[str]] = {}
+    for file, image in zip(files, images, strict=True):
+        by_shape.setdefault(image.shape, []).append(file.name)
+    if len(by_shape) > 1:
+        each = (
+            f"{height} x {width} pixels: {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "")
+            for (height, width), names in sorted(by_shape.items(), key=lambda item: -len(item[1]))
+        )
+        raise DataError(
+            f"The images in {folder} have {len(by_shape)} sizes (height x width):\n  " + "\n  ".join(each) + "\n"
+            "Cut or scale them to one size, for instance with PIL.ImageOps.fit."
+        )
+    x = _scale(np.stack(images).reshape(len(images), -1), 255)
+    train, test = _split(len(x), len(x) - max(1, round(TEST_SHARE * len(x))))
+    return Dataset(folder.name, x[train], x[test]), images[0].shape
+
+
+def _read_png(file: Path) -> np.ndarray:
+    try:
+        with Image.open(file) as image:
+            if image.mode.startswith("I"):  # as 8 bits, Pillow would cut its values, not scale them
+                raise DataError(f"{file} has 16 bits per pixel. Save it with 8.")
+            return np.asarray(image.convert("L"))
+    except OSError as error:
+        raise DataError(f"{file} cannot be read as an image ({error}). Remove it or save it anew.") from error

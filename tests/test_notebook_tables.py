@@ -29,3 +29,8 @@ def test_a_table_has_the_same_cells_as_html_and_as_text():
 def test_a_table_may_leave_its_index_out():
     shown = Table(pd.DataFrame({"a": [1.25]}, index=["hidden"]), index=False)
     assert "hidden" not in repr(shown) + shown._repr_html_() and "1.2" in repr(shown)
+
+
+def test_a_table_without_rows_is_a_sentence():
+    shown = Table(pd.DataFrame(columns=["a", "b"]))
+    assert repr(shown) == shown._repr_html_() == "There is no row to show."

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 def method(proposals: Mapping[str, "Proposals"]) -> str:
     """Notebook 0: how many values of z from the prior and from the encoder count for an image."""
+    how = {"prior": "blindly", "encoder": "by the encoder"}
     return names.in_lines(
-        f"Of {found.n:,} values of z from the {name}, {found.ess:.0f} count for an image; "
-        f"they put log p(x) at {found.log_px:.0f} nats."
+        f"Of {found.n:,} values of z proposed {how[name]}, those that count for an image: {found.ess:.0f}. "
+        f"The estimate of log p(x): {found.log_px:.0f} nats."
         for name, found in proposals.items()
     )
 

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+NOTHING = "There is no row to show."
+
 
 class Table:
     """What a cell ends with to show a table, as HTML and as text.
 
     `formats` gives columns format specifications; other numbers with a fraction have one digit. What is missing is an
-    empty cell.
+    empty cell, and a table without rows a sentence.
     """
 
     def __init__(self, table: pd.DataFrame, formats: Mapping[str, str] | None = None, *, index: bool = True):
@@ -17,10 +19,10 @@ class Table:
         self.index = index
 
     def __repr__(self) -> str:
-        return self.cells.to_string(index=self.index)
+        return NOTHING if self.cells.empty else self.cells.to_string(index=self.index)
 
     def _repr_html_(self) -> str:
-        return self.cells.to_html(index=self.index, border=0)
+        return NOTHING if self.cells.empty else self.cells.to_html(index=self.index, border=0)
 
 
 def _as_text(column: pd.Series, specification: str) -> pd.Series:
