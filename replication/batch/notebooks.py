@@ -37,6 +37,7 @@ def execute(notebook: str, executed: Path, parameters: Mapping[str, str]) -> Non
             kernel.reset()
             papermill.execute_notebook(committed, executed, parameters, km=kernel.manager, progress_bar=False)
             _require_pictures(committed, executed)
+            executed.write_text(_as_text(json.loads(executed.read_text(encoding="utf-8"))), encoding="utf-8")
             return
         except papermill.PapermillExecutionError as error:
             raise ReplicationError(str(error).strip()) from error
@@ -128,10 +129,7 @@ def _publish(executed: Path, committed: Path) -> None:
     for cell in content["cells"]:
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
-        if "outputs" in cell:
-            cell["outputs"] = [output for output in cell["outputs"] if not _is_greeting(output)]
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(committed, lambda draft: draft.write_text(text, encoding="utf-8"))
+    write_atomically(committed, lambda draft: draft.write_text(_as_text(content), encoding="utf-8"))
 
 
 def _require_pictures(committed: Path, executed: Path) -> None:
@@ -151,6 +149,14 @@ def _n_pictures(notebook: Mapping[str, Any]) -> int:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]_*.ipynb"))
+
+
+def _as_text(content: dict) -> str:
+    """The text of a notebook's file, without what TensorFlow's C++ prints on import."""
+    for cell in content["cells"]:
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if not _is_greeting(output)]
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _is_greeting(output: dict) -> bool:
