@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import replication
 from replication import benchmark, paths
+from replication.config import RunConfig
 from replication.paper import report
 from replication.paper.plans import make_plan
 
@@ -76,6 +77,20 @@ def commands() -> str:
     return f"| command | what it does |\n|---|---|\n{table}{each}"
 
 
+def settings_of_a_run() -> str:
+    """The fields of RunConfig, as its own page has them."""
+    return "\n## Settings of a run\n\n" + "\n".join(settings_table(RunConfig)) + "\n"
+
+
+def settings_table(settings: type[BaseModel]) -> list[str]:
+    """A Markdown table of a configuration's fields."""
+    lines = ["| setting | default | what it is |", "|---|---|---|"]
+    for field, info in settings.model_fields.items():
+        default = "" if info.is_required() else f"`{info.default!r}`"
+        lines.append(f"| `{field}` | {default} | {info.description.replace('|', chr(92) + '|')} |")
+    return lines
+
+
 def navigation() -> str:
     """The order of the pages."""
     return (paths.ROOT / "docs" / "navigation.md").read_text()
@@ -85,6 +100,7 @@ APPENDED = {
     "README": navigation,
     "docs/verdict": verdict_tables,
     "docs/commands": commands,
+    "docs/parameters": settings_of_a_run,
     "docs/benchmark": benchmark.as_markdown,
 }
 
@@ -130,10 +146,7 @@ class Markdown(SphinxDirective):
 def docstring_as_markdown(app, what: str, name: str, obj: object, options, lines: list[str]) -> None:
     """Docstrings are Markdown; a configuration's fields have descriptions instead."""
     if isinstance(obj, type) and issubclass(obj, BaseModel):
-        lines += ["", "| setting | default | what it is |", "|---|---|---|"]
-        for field, info in obj.model_fields.items():
-            default = "" if info.is_required() else f"`{info.default!r}`"
-            lines.append(f"| `{field}` | {default} | {info.description.replace('|', chr(92) + '|')} |")
+        lines += ["", *settings_table(obj)]
     sentence = lines.index("") if "" in lines else len(lines)
     lines[sentence:] = ["", ".. markdown::", "", *(f"   {line}" for line in lines[sentence:]), ""]
 

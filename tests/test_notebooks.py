@@ -53,6 +53,13 @@ def test_parameters_are_tagged_and_published_at_paper_scale(notebook):
     assert sum(PLAN in cell.source.split("\n") for cell in notebook.cells) == 1
 
 
+def test_the_parameters_are_explained_by_a_link(notebook):
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert sum("](../docs/parameters.md)" in text for text in texts) == 1
+    page = (paths.ROOT / "docs/parameters.md").read_text()
+    assert all(f"| `{line.split(' = ')[0]}` |" in page for line in PARAMETERS.splitlines())
+
+
 def _parameters(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
 
@@ -163,6 +170,15 @@ def test_a_kernel_that_is_slow_to_start_is_waited_for():
     finally:
         timer.join()
         kernel.end()
+
+
+def test_tensorflow_does_not_greet_in_the_notebooks_of_a_batch(write, tmp_path):
+    # Fails if what its C++ prints on import heads the first notebook of each kernel. Other warnings stay.
+    greeting = "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR"
+    write("first", f"import os\n_ = os.write(2, b'{greeting}\\n')", "import sys\nprint('look here', file=sys.stderr)")
+    notebooks.execute("first", tmp_path / "1.ipynb", {})
+    outputs = [cell.outputs for cell in nbformat.read(tmp_path / "1.ipynb", as_version=4).cells[-2:]]
+    assert [[output.text for output in each] for each in outputs] == [[], ["look here\n"]]
 
 
 @pytest.mark.parametrize("when", ["within a cell", "between two notebooks"])
