@@ -62,7 +62,7 @@ site: $(INSTALLED)  ## README, notebooks and modules as web pages that need no n
 	@echo "Open out/site/index.html"
 
 explorer: $(INSTALLED)  ## the explorer as an app in the browser
-	voila notebooks/7_explorer.ipynb
+	voila notebooks/7_explorer.ipynb --Voila.root_dir=.
 
 benchmark: $(INSTALLED)  ## this engine beside JAX, PyTorch, Keras and plain matrix products: tables and a figure
 	python -m replication benchmark

@@ -4,6 +4,7 @@
 """
 
 import io
+import re
 import shutil
 import socket
 import subprocess
@@ -37,9 +38,10 @@ def voila() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["--no-browser", f"--port={port}", "--show_tracebacks=True"]
-    command = [sys.executable, "-m", "voila", "7_explorer.ipynb", *options]
-    server = subprocess.Popen(command, cwd=paths.NOTEBOOKS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    makefile = (paths.ROOT / "Makefile").read_text()
+    options = [*re.search(r"^\tvoila (.+)$", makefile, re.MULTILINE)[1].split(), "--no-browser", f"--port={port}"]
+    command = [sys.executable, "-m", "voila", *options, "--show_tracebacks=True"]
+    server = subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}/"
     for _ in range(120):
         try:
@@ -57,10 +59,12 @@ def voila() -> Iterator[str]:
 
 @contextmanager
 def opened(url: str) -> Iterator[Page]:
-    """A page with the explorer, ready for the reader."""
+    """A page with the explorer, ready for the reader; its `missing` are the addresses that the server did not have."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1100, "height": 1200})
+        page.missing = []
+        page.on("response", lambda response: page.missing.append(response.url) if response.status >= 400 else None)
         go(page, url)
         yield page
         browser.close()
@@ -74,8 +78,8 @@ def go(page: Page, url: str) -> None:
 
 
 def changed(page: Page, before: list[str]) -> list[str]:
-    """Wait until both the map and the decoded image are new; their addresses."""
-    page.wait_for_function(f"before => {IMAGES}.every((src, i) => src !== before[i])", arg=before)
+    """Wait until the decoded image is new; the addresses of the map and of it."""
+    page.wait_for_function(f"before => {IMAGES}[1] !== before[1]", arg=before)
     return page.evaluate(IMAGES)
 
 
@@ -112,7 +116,7 @@ def film(url: str, file: Path) -> None:
         drag(16)
         for key in ["ArrowUp"] * 4 + ["ArrowRight"] * 4:
             act(lambda key=key: page.keyboard.press(key))
-        number = page.locator("input[type=number]").first
+        number = page.locator("input[type=number]").last
         for index in (7, 61):
             number.click()  # over the map, keys move the point
             number.fill(str(index))

@@ -1,6 +1,6 @@
 """The explorer: what it refuses, how fast it is, and that it works in a real browser."""
 
-import io
+import re
 import time
 from urllib.parse import parse_qs
 
@@ -8,23 +8,23 @@ import browser
 import numpy as np
 import pytest
 import tensorflow as tf
-from matplotlib.colors import to_rgb
 from PIL import Image
+from scipy.stats import norm
 
 from replication import data, explorer, paths
 from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.explorer import Explorer, ExplorerError, Model
-from replication.model import latent, networks
+from replication.model import networks
 from replication.paper import experiments
 from replication.paper.plans import make_plan
-from replication.plots import palette
 
 
 def model(n_latent: int, with_data: bool = True) -> Model:
     config = RunConfig(dataset="digits", algorithm="aevb", n_latent=n_latent, n_hidden=8, samples_total=1)
     params = networks.init_params(config.replace(initialisation="fan_in"), tf.constant(0, tf.int64))
-    return Model(params, "digits", data.load("digits").x_test if with_data else None)
+    x_test = data.load("digits").x_test if with_data else None
+    return Model(lambda: networks.to_arrays(params), "digits", lambda: x_test)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def app() -> Explorer:
 
 def press(app: Explorer, across: float, down: float) -> None:
     """What the browser reports of a click on the map."""
-    width, height = np.array(app._map.size) - 2 * explorer.MARGIN
+    width, height = np.array(app._map_size) - 2 * explorer.MARGIN
     x, y = explorer.MARGIN + across * width, explorer.MARGIN + down * height
     app._point({"type": "mousedown", "buttons": 1, "dataX": x, "dataY": y})
 
@@ -42,11 +42,23 @@ def press(app: Explorer, across: float, down: float) -> None:
 def test_a_slider_moves_the_image_and_a_click_the_slider(app):
     # Fails if a widget is not connected, or if the map's axes are swapped or upside down.
     before = app.decoded.value
-    app.sliders[0].value = 1.5
+    app.sliders[0].value = 0.9
     assert app.decoded.value != before
-    np.testing.assert_allclose(app.z, [1.5, 0])
+    np.testing.assert_allclose(app.z, [norm.ppf(0.9), 0])
+    app.numbers[1].value = -0.25
+    np.testing.assert_allclose(app.z, [norm.ppf(0.9), -0.25])
     press(app, 0.5, 0.1)
-    np.testing.assert_allclose([slider.value for slider in app.sliders], [0, 1.2816], atol=0.05)
+    np.testing.assert_allclose([slider.value for slider in app.sliders], [0.5, 0.9], atol=0.01)
+    np.testing.assert_allclose([number.value for number in app.numbers], [0, norm.ppf(0.9)], atol=0.05)
+
+
+def test_a_slider_covers_the_prior_and_stays_at_its_end_beyond():
+    # Fails if most of a slider's way leads where the prior has nothing, or if it moves a point that lies beyond it.
+    app = Explorer({"flat": model(2)})
+    app.move([5.0, 0.0])
+    assert app.sliders[0].value == app.sliders[0].max and app.z[0] == 5 and app.numbers[0].value == 5
+    app.sliders[1].value = 0.25
+    assert app.z[0] == 5 and app.z[1] == pytest.approx(norm.ppf(0.25))
 
 
 def test_the_arrow_keys_go_a_step_and_stay_in_range(app):
@@ -55,17 +67,29 @@ def test_the_arrow_keys_go_a_step_and_stay_in_range(app):
     app._press({"key": "ArrowLeft"})
     app._press({"key": "a"})
     np.testing.assert_allclose(app.z, [-explorer.STEP, explorer.STEP])
-    app.sliders[0].value = explorer.LIMIT
+    app.numbers[0].value = explorer.LIMIT
     app._press({"key": "ArrowRight"})
     assert app.z[0] == explorer.LIMIT and "out of range" not in app.status.value
 
 
 @pytest.mark.parametrize("z", [[0, 0], [explorer.LIMIT, explorer.LIMIT], [-explorer.LIMIT, -explorer.LIMIT]])
-def test_the_marker_is_whole_at_the_edge_of_the_map(app, z):
+def test_the_point_is_whole_at_the_edge_of_the_map(app, z):
+    # Fails if it is cut, or if it lies elsewhere than the image that it names.
     app.move(z)
-    pixels = np.asarray(Image.open(io.BytesIO(app.map.value)))
-    marked = np.argwhere((pixels == np.round(255 * np.array(to_rgb(palette.POINTER)))).all(-1))
-    assert all(np.ptp(marked, axis=0) == 2 * explorer.MARKER)
+    left, top, *_ = (float(share) / 100 for share in re.findall(r"(?:left|top): ([\d.]+)%", app.overlay.value))
+    width, height = app._map_size
+    x, y = left * width, top * height
+    assert explorer.MARKER < x < width - explorer.MARKER and explorer.MARKER < y < height - explorer.MARKER
+    across, up = norm.cdf(np.clip(z, -6, 6))
+    assert (x - explorer.MARGIN) / (width - 2 * explorer.MARGIN) == pytest.approx(across, abs=0.001)
+    assert (y - explorer.MARGIN) / (height - 2 * explorer.MARGIN) == pytest.approx(1 - up, abs=0.001)
+
+
+def test_the_axes_of_the_map_are_named(app):
+    assert "z<sub>1</sub>" in app.overlay.value and "z<sub>2</sub>" in app.overlay.value
+    app.choice.value = "deep"
+    app.axes[0].value = 3
+    assert "z<sub>4</sub>" in app.overlay.value and "z<sub>1</sub>" not in app.overlay.value
 
 
 def test_a_click_in_the_margin_goes_to_the_edge(app):
@@ -98,9 +122,28 @@ def test_the_map_of_a_deep_model_is_a_plane_through_the_point(app):
 
 def test_a_test_image_lands_where_the_encoder_says(app):
     app.index.value = 7
-    mean = networks.encode(app.model.params.encoder, data.load("digits").x_test[7]).mean().numpy()
+    params = networks.from_arrays(app.model._read_weights())
+    mean = networks.encode(params.encoder, data.load("digits").x_test[7]).mean().numpy()
     assert f"({mean[0]:.2f}, {mean[1]:.2f})" in app.status.value and "nats" in app.status.value
-    np.testing.assert_allclose([slider.value for slider in app.sliders], mean, atol=1e-6)
+    np.testing.assert_allclose(app.z, mean, atol=1e-5)
+
+
+def test_the_first_test_image_can_be_looked_at_first(app):
+    # Fails if only a change of the number shows an image: it begins at 0.
+    assert app.pair.layout.display == "none" and app.index.value == 0
+    app.look.click()
+    assert app.pair.layout.display is None and app.status.value.startswith("Test image 0 lands")
+
+
+def test_a_link_leads_to_the_test_image_too(app):
+    app.index.value = 7
+    app.move([0.5, 0.5])
+    again = Explorer(app.models, app.query)
+    assert again.shown == again.index.value == 7 and again.pair.value == app.pair.value
+    np.testing.assert_allclose(again.z, [0.5, 0.5])
+    assert "image=7" in again.query
+    app.choice.value = "deep"
+    assert "image" not in app.query
 
 
 def test_a_view_is_found_again_by_its_query(app):
@@ -124,6 +167,8 @@ def test_a_view_is_found_again_by_its_query(app):
         ("model=deep&axes=1,2&z=0,0", "5 latent dimensions"),
         ("model=deep&axes=1,2&z=0,0,nan,0,0", "out of range"),
         ("model=deep&axes=0,6&z=0,0,0,0,0", "from 1 to 5"),
+        ("model=flat&axes=1,2&z=0,0&image=297", "no test image 297"),
+        ("model=flat&axes=1,2&z=0,0&image=x", "its number"),
         ("voila-theme=dark", explorer.WELCOME),
     ],
 )
@@ -135,7 +180,7 @@ def test_every_test_image_lands_within_reach():
     # Otherwise the sliders show another point than the text.
     for name, one in explorer.recorded_models(make_plan("paper")).items():
         if one.x_test is not None:
-            assert np.abs(latent.encoder_mean(one.params, one.x_test)).max() < explorer.LIMIT, name
+            assert np.abs(one.networks.encode(one.x_test)[0]).max() < explorer.LIMIT, name
 
 
 def test_what_cannot_be_is_answered_in_words(app):
@@ -185,14 +230,30 @@ def test_in_a_browser_the_picture_follows_and_addresses_lead_to_their_views(chro
         text = page.inner_text("body")
         assert "The explorer" in text and "Traceback" not in text and "Error" not in text
         assert not page.locator("img[src$='.gif']").first.is_visible(), "the film is for who has no kernel"
-        assert not errors
+        assert not errors and not page.missing
         link = page.locator("a", has_text="Link to this view").get_attribute("href")
         query = parse_qs(link.removeprefix("?"))
         assert query["model"] == [name] and [float(z) for z in query["z"][0].split(",")] == _readouts(page)
+        _is_whole_on_a_phone(page)
+
+
+def _is_whole_on_a_phone(page) -> None:
+    """Fails if a control lies beside a narrow page, or if a click on the smaller map goes elsewhere."""
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.wait_for_timeout(1000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    shown = page.evaluate(browser.IMAGES)
+    area = page.locator("img.widget-image").first
+    box = area.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 400
+    area.click(position={"x": 0.75 * box["width"], "y": 0.25 * box["height"]})
+    browser.changed(page, shown)
+    page.wait_for_timeout(1000)
+    assert _readouts(page) == pytest.approx([0.69, 0.69], abs=0.1)
 
 
 def _readouts(page) -> list[float]:
-    return [float(text.replace("−", "-")) for text in page.locator(".widget-readout").all_inner_texts()]
+    return [float(page.locator("input[type=number]").nth(i).input_value()) for i in range(2)]
 
 
 def test_the_film_moves_and_is_small():

@@ -11,20 +11,11 @@ from replication import draws
 from replication.errors import ReplicationError
 from replication.model import networks
 from replication.model.networks import Encoder, Params
+from replication.model.plane import unit_square
 
 
 class LatentError(ReplicationError, ValueError):
     """A latent space is not what was asked of it."""
-
-
-def unit_square(side: int) -> np.ndarray:
-    """Linearly spaced coordinates on the unit square through the inverse Gaussian CDF (figure 4): z [side^2, 2].
-
-    The square is cut into side x side cells and z taken at their centres, row by row from the top left.
-    """
-    u = norm.ppf((np.arange(side) + 0.5) / side)
-    horizontal, vertical = np.meshgrid(u, u[::-1])
-    return np.stack([horizontal.ravel(), vertical.ravel()], axis=-1).astype(np.float32)
 
 
 def to_unit_square(z: np.ndarray) -> np.ndarray:
