@@ -193,6 +193,28 @@ def test_the_picture_of_the_minibatches_dips_at_the_answer():
     assert dips == [100, 100, 15]
 
 
+def test_the_picture_of_the_warm_up_has_each_point_in_the_row_of_its_panel(points):
+    (axes,) = drawings.warm_up(points, 101).axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(rows) == 9 and {"Frey Face, Nz = 2", "MNIST, Nz = 200"} <= set(rows)
+    (marks,) = axes.collections
+    asleep = [x for x, row in marks.get_offsets() if rows[round(row)].startswith("Frey Face") and x < 130]
+    assert len(asleep) == 4 and axes.lines[0].get_xdata()[0] == 101
+
+
+def test_the_other_pictures_draw_the_numbers_that_they_are_given(starts, points):
+    # Fails if train and test are exchanged, if a divisor has another's bars, or if AEVB has wake-sleep's start.
+    seeds = pd.DataFrame({"train": [1.0, 2.0], "test": [3.0, 5.0]})
+    left, right = drawings.splits({10: seeds, 20: seeds + 1}, seeds, seed=1).axes
+    assert left.lines[1].get_xydata().tolist() == [[2, 5]] and right.lines[1].get_xydata().tolist() == [[3, 6]]
+    grey = pd.Series(-np.arange(256.0), index=range(256))
+    (axes,) = drawings.scale({255: grey, 256: 2 * grey}, brightest=3).axes
+    assert [bar.get_height() for bar in axes.patches] == [-253, -254, -255, -506, -508, -510]
+    left, right = drawings.open_questions(starts, points, {}).axes
+    aevb, asleep = (line.get_ydata() for line in left.lines)
+    assert max(aevb) < -527 < min(asleep) and max(right.lines[1].get_ydata()) < 126
+
+
 @pytest.mark.drift
 def test_the_first_dashed_points_of_three_panels_are_the_papers(record_property, load_or_skip):
     # AEVB on MNIST with 3, 5 and 10 latent variables, trained to the paper's first report with three seeds each, two

@@ -83,7 +83,7 @@ def warm_up(points: pd.DataFrame, steps: int) -> Figure:
     """
     points = points.dropna().sort_values(["dataset", "n_latent"], ascending=False)
     panels = zip(points["dataset"], points["n_latent"], strict=True)
-    labels = [names.panel(dataset, "n_latent", n) for dataset, n in panels]
+    labels = [names.panel("bound", dataset, n) for dataset, n in panels]
     figure, axes = plt.subplots(figsize=(7.5, 4), layout="constrained")
     order = {label: i for i, label in enumerate(dict.fromkeys(labels))}
     axes.set_yticks(list(order.values()), list(order))
