@@ -58,7 +58,7 @@ def test_marginal_likelihood_is_compared_at_equal_samples(marginal_curves):
 
 @pytest.mark.parametrize(
     ("difference", "expected"),
-    [(1.9, "within"), (-2.0, "within"), (2.1, "above"), (-2.1, "below"), (np.nan, "not run")],
+    [(1.9, "within"), (-2.0, "within"), (2.1, "above"), (-2.1, "below"), (np.nan, "too short")],
 )
 def test_a_curve_is_classified_on_both_sides(difference, expected):
     # Fails if a curve that is far above the paper's counted as a success.
@@ -93,6 +93,8 @@ def test_a_curve_is_judged_along_its_way():
     assert row["distance"] == pytest.approx((1 + 3 + 0.5) / 3 / 2)
     counts = comparison.counts(comparison.judge(comparison.compare(ours)))
     assert counts["within"] == 1 and counts["within_along"] == 0 and counts["not run"] == 35
+    short = comparison.counts(comparison.judge(comparison.compare(curves_of(-120.0, samples=200_000))))
+    assert short["too short"] == 1 and short["not run"] == 35, "it ran, and ends before the paper's curve begins"
     assert counts["late"] == counts["within_late"] == 1, (
         "of the points beyond what the search sees, 1e7, all are within"
     )

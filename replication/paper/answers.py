@@ -130,6 +130,20 @@ def superfluous(runs: list[Record], units: pd.DataFrame) -> str:
     return names.in_lines(lines)
 
 
+def overfitting_in_the_paper(gaps: pd.DataFrame) -> str:
+    """Notebook 5: whether the paper's own gaps grow with Nz, from the table of `claims.gaps_by_n_latent`."""
+    lines = []
+    for dataset, rows in gaps.dropna(subset=["paper"]).groupby("dataset", sort=False):
+        first, last = rows.sort_values("n_latent").iloc[[0, -1]].itertuples()
+        change = last.paper - first.paper
+        does = f"{_wider(change)} than" if abs(change) > claims.WIDER else "no wider than"
+        lines.append(
+            f"In the paper's own curves on {names.DATASETS[str(dataset)]} the gap with {last.n_latent:.0f} latent "
+            f"variables is {does} with {first.n_latent:.0f}."
+        )
+    return names.in_lines(lines)
+
+
 def full_vb(runs: list[Record]) -> str:
     """Notebook 6: what a posterior over the weights buys."""
     evaluated = curves.evaluated(curves.table(runs))
@@ -224,7 +238,8 @@ def _within(table: pd.DataFrame) -> str:
     counts = comparison.counts(comparison.judge(table))
     return (
         f"Of the paper's {counts['curves']} curves of this figure {counts['within']} are within the tolerance at the "
-        f"right edge, {counts['above']} above, {counts['below']} below, {counts['not run']} not run."
+        f"right edge, {counts['above']} above, {counts['below']} below, "
+        f"{counts['too short']} too short to compare, {counts['not run']} not run."
     )
 
 

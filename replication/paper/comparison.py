@@ -23,7 +23,7 @@ ALONG_FROM = 1_000_000  # training samples
 FIT_UNTIL = {"bound": 3_000_000, "log_px": 5_000_000}  # what the search for the closest reading sees
 TOLERANCE = {("bound", "mnist"): 2.0, ("log_px", "mnist"): 2.5}  # nats
 SHARE_OF_RANGE = 0.05  # the tolerance elsewhere, as a share of the range of the paper's values on that dataset
-CLASSES = ("within", "above", "below", "not run")
+CLASSES = ("within", "above", "below", "too short", "not run")
 VALUES = ["ours", "paper", "difference", "se"]
 
 
@@ -75,7 +75,8 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
 
     `table` is that of `compare`. `along` is the share of evaluation points beyond ALONG_FROM that are within the
     tolerance, `distance` the mean absolute difference over them in tolerances; `late` is the share beyond FIT_UNTIL,
-    NaN where there is no such point. A curve without a common point keeps its row: it is `not run`.
+    NaN where there is no such point. A curve without a common point keeps its row: it is `too short` where our run
+    ends before the paper's curve begins, and `not run` where there is none.
     """
     common = table.dropna(subset=["difference"])
     furthest = common.loc[common.groupby(CURVE)["point"].idxmax()]
@@ -87,7 +88,11 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
     drawn = reference.curves()
     drawn = drawn.loc[drawn["metric"].isin(table["metric"]), CURVE].drop_duplicates()
     rows = drawn.merge(furthest, how="left", on=CURVE).merge(ways.reset_index(), how="left", on=CURVE)
-    rows["verdict"] = [classify(row["difference"], row["tolerance"]) for _, row in rows.iterrows()]
+    is_run = pd.MultiIndex.from_frame(rows[CURVE]).isin(pd.MultiIndex.from_frame(table[CURVE]))
+    rows["verdict"] = [
+        classify(difference, within) if has_run else "not run"
+        for difference, within, has_run in zip(rows["difference"], rows["tolerance"], is_run, strict=True)
+    ]
     rows["n_seeds"] = rows["n_seeds"].fillna(0).astype(int)
     return rows.sort_values(CURVE, ignore_index=True)
 
@@ -117,9 +122,12 @@ def tolerance(metric: str, dataset: str) -> float:
 
 
 def classify(difference: float, within: float) -> str:
-    """One of CLASSES for ours minus the paper's [nats]. The rule is two-sided: a curve far above is a miss, too."""
+    """One of CLASSES for ours minus the paper's [nats], NaN where both have no point in common.
+
+    The rule is two-sided: a curve far above is a miss, too.
+    """
     if np.isnan(difference):
-        return "not run"
+        return "too short"
     if abs(difference) <= within:
         return "within"
     return "above" if difference > 0 else "below"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from replication import paths
@@ -151,7 +152,7 @@ def beside_each_other(reports: Mapping[str, Report]) -> pd.DataFrame:
         n = counts["curves"]
         columns[name] = {
             edge: f"{counts['within']} of {n}",
-            **{word: f"{counts[word]} of {n}" for word in ("above", "below", "not run")},
+            **{word: f"{counts[word]} of {n}" for word in ("above", "below", "too short", "not run")},
             along: f"{counts['within_along']} of {n}",
             late: f"{counts['within_late']} of {counts['late']}",
             distance: f"{counts['distance']:.2f}",
@@ -287,8 +288,8 @@ def _panels(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cell(row: pd.Series) -> str:
-    if row["verdict"] == "not run":
-        return "not run"
+    if np.isnan(row["difference"]):
+        return row["verdict"]
     at = names.scientific(row["samples_evaluated"])
     return f"{row['ours']:.1f} ({row['paper']:.1f}) at {at}: {row['verdict']}"
 

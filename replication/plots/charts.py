@@ -1,6 +1,6 @@
 """What the paper argues in words, drawn: DataFrames in, matplotlib figures out; nothing is computed here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -65,57 +65,47 @@ def _of_estimator(name: str) -> dict[str, Any]:
 
 
 def estimators(curves: pd.DataFrame) -> Figure:
-    """Bound on test [nats] against training samples and against seconds, a line per estimator.
+    """Bound on test [nats] against training samples, a line per estimator.
 
-    The one that ends lowest would flatten the others: above, the axis is theirs; below, all of it.
+    The one that ends lowest would flatten the others: on the left the axis is theirs, on the right all of it.
     """
-    figure, (above, below) = plt.subplots(
-        2, 2, figsize=(10.4, 5.6), sharex="col", sharey="row", height_ratios=(2, 1), layout="constrained"
-    )
+    figure, (enlarged, whole) = plt.subplots(1, 2, figsize=(10.4, 4.2), layout="constrained")
     test = curves[curves["split"] == "test"]
-    for name in palette.ESTIMATORS:
-        for row in (above, below):
-            _training(row, test[test["estimator"] == name], _of_estimator(name))
+    for axes in (enlarged, whole):
+        for name in palette.ESTIMATORS:
+            _training(axes, test[test["estimator"] == name], _of_estimator(name))
     lowest = test.loc[test.groupby("estimator")["value"].tail(1).idxmin(), "estimator"]
     others = test.loc[test["estimator"] != lowest, "value"]
-    above[0].set_ylim(others.min() - 3, others.max() + 3)
-    figure.supylabel(BOUND, fontsize="medium")
-    above[0].set_title(f"enlarged; below this axis: {names.ESTIMATORS[lowest]}")
-    below[0].set_title("all")
-    _name_axes(below)
-    figure.legend(*above[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    enlarged.set_ylim(others.min() - 3, others.max() + 3)
+    enlarged.set(title=f"enlarged; below this axis: {names.ESTIMATORS[lowest]}", ylabel=BOUND)
+    whole.set_title("all")
+    figure.legend(*enlarged.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
 def minibatches(curves: pd.DataFrame) -> Figure:
-    """Bound on test [nats] against training samples and against seconds, by minibatch size M and samples of z L.
+    """Bound on test [nats] against training samples, by minibatch size M and samples of z L.
 
     A shade of AEVB's colour per M; open markers where L is the larger.
     """
-    figure, row = plt.subplots(1, 2, figsize=(10.4, 4.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
     test = curves[curves["split"] == "test"]
     sizes = sorted(test["batch_size"].unique())
     shades = dict(zip(sizes, palette.shades(palette.ALGORITHMS["aevb"], len(sizes)), strict=True))
     for (m, n), curve in test.groupby(["batch_size", "n_mc_samples"]):
         face = shades[m] if n == test["n_mc_samples"].min() else "white"
         style = {"color": shades[m], "marker": "o", "markersize": 4, "markerfacecolor": face}
-        _training(row, curve, {**style, "label": f"M = {m}, L = {n}"})
-    row[0].set_ylabel(BOUND)
-    _name_axes(row)
-    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+        _training(axes, curve, {**style, "label": f"M = {m}, L = {n}"})
+    axes.set_ylabel(BOUND)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
-def _training(row: Sequence[Axes], curve: pd.DataFrame, style: Mapping[str, Any]) -> None:
-    """One run in both panels: against its training samples, against its seconds."""
-    for axes, x in zip(row, ("samples_evaluated", "seconds"), strict=True):
-        axes.plot(curve[x], curve["value"], **style)
-        axes.grid(alpha=0.25, linewidth=0.5)
-
-
-def _name_axes(row: Sequence[Axes]) -> None:
-    row[0].set(xscale="log", xlabel="training samples evaluated")
-    row[1].set(xlabel="seconds of training")
+def _training(axes: Axes, curve: pd.DataFrame, style: Mapping[str, Any]) -> None:
+    """One run against its training samples."""
+    axes.plot(curve["samples_evaluated"], curve["value"], **style)
+    axes.set(xscale="log", xlabel="training samples evaluated")
+    axes.grid(alpha=0.25, linewidth=0.5)
 
 
 def full_vb(curves: pd.DataFrame) -> Figure:
@@ -129,8 +119,8 @@ def full_vb(curves: pd.DataFrame) -> Figure:
     for axes, n_latent in zip(row[0], n_latents, strict=True):
         for algorithm, column, label, marker in lines:
             for split, style in LINE_STYLES.items():
-                of = (curves["algorithm"] == algorithm) & (curves["split"] == split) & (curves["n_latent"] == n_latent)
-                line = curves[of].sort_values("n_train")
+                is_meant = (curves["algorithm"] == algorithm) & (curves["split"] == split)
+                line = curves[is_meant & (curves["n_latent"] == n_latent)].sort_values("n_train")
                 axes.plot(
                     line["n_train"],
                     line[column],
@@ -146,7 +136,13 @@ def full_vb(curves: pd.DataFrame) -> Figure:
     row[0][0].set_ylabel(r"$E_q[\log p(x|z)] - KL(q(z|x)||p(z))$ [nats]")
     handles, labels = row[0][0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=3, handlelength=3.5, frameon=False, fontsize="small"
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=1 if len(n_latents) == 1 else 3,
+        handlelength=3.5,
+        frameon=False,
+        fontsize="small",
     )
     return figure
 

@@ -55,8 +55,8 @@ def _along(axes: Axes, compared: pd.DataFrame, curves: pd.DataFrame) -> AxesImag
     image = axes.imshow(colours, cmap=palette.DIFFERENCES, vmin=-FULL, vmax=FULL, aspect="auto")
     for i, row in curves.iterrows():
         is_run = not np.isnan(row["difference"])
-        text = f"{row['difference']:+.1f}" if is_run else "not run"
-        weight = "bold" if is_run and row["verdict"] != "within" else "normal"
+        text = f"{row['difference']:+.1f}" if is_run else row["verdict"]
+        weight = "bold" if row["verdict"] in ("above", "below") else "normal"
         axes.text(1.01, i, text, transform=axes.get_yaxis_transform(), va="center", fontsize="small", fontweight=weight)
     titles = [
         f"{names.panel(*panel)}, {names.ALGORITHMS[algorithm]}"

@@ -99,8 +99,9 @@ def _line(algorithm: str, split: str, is_papers: bool) -> dict[str, Any]:
 
 
 def _ends(curves: pd.DataFrame) -> pd.Series:
-    """The last value of every curve."""
-    return curves.groupby(CURVE)["value"].last()
+    """The last value of every curve that is a line; a single point must not stretch the axis of all."""
+    ends = curves.groupby(CURVE)["value"].agg(["last", "size"])
+    return ends.loc[(ends["size"] > 1) | (ends["size"].max() == 1), "last"]
 
 
 def _y_limits(limits: tuple[float, float] | None, ends: pd.Series) -> tuple[float | None, float | None]:
