@@ -159,6 +159,7 @@ def test_a_notebook_that_lost_its_pictures_is_an_error(write, tmp_path, monkeypa
     assert (tmp_path / "1_drawn.ipynb").read_text() == before
 
 
+@pytest.mark.faults
 def test_a_kernel_that_is_slow_to_start_is_waited_for():
     # Fails if a busy machine's kernels count as dead: the batch then failed at one notebook after another.
     kernel = notebooks._Kernel()
@@ -229,6 +230,7 @@ def test_a_failed_execution_leaves_the_notebook_as_it_was(write, tmp_path, monke
     assert '"ü\\n"' in (tmp_path / "1_good.ipynb").read_text(encoding="utf-8")
 
 
+@pytest.mark.faults
 def test_notebooks_are_read_and_written_as_utf8_whatever_the_locale(write, tmp_path):
     # Fails if a machine with an ASCII locale, such as a small container, cannot read what it has overwritten.
     write("1_umlaut", "print('ü')")

@@ -34,7 +34,7 @@ def parameters(plan: Plan) -> dict[str, str]:
 def note_parameters(plan: Plan) -> None:
     """Write down what the notebooks are told; what is executed with something else is older than this file then."""
     file, text = _parameters_file(plan), json.dumps(parameters(plan), indent=1) + "\n"
-    if not file.exists() or file.read_text(encoding="utf-8") != text:
+    if not file.exists() or file.read_bytes() != text.encode():
         write_atomically(file, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
