@@ -127,8 +127,8 @@ AUTHORS = Reading(
                 "log_var_factor": 0.1,
                 "hidden_units": "softplus",
             },
-            leaves_the_text="Wake-sleep on Frey Face has softplus units, the default of its models in the authors' "
-            "code, where the text has tanh: with them z has no part in the decoder, as in the paper's curves.",
+            leaves_the_text="Wake-sleep on Frey Face has softplus units, the default of its models in a published "
+            "state of the authors' code, where the text has tanh: with them z has no part, as in the paper's curves.",
         ),
         ("figure3", "mnist", "aevb"): Choice(
             {**AUTHORS_OF_2014, "learning_rate": 0.1}, {50_000: {"learning_rate": 0.02}}
