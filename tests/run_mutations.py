@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from mutations import FAULTS, ROOT, Fault, stale, test_files
@@ -25,15 +26,15 @@ TIMEOUT_S = 900
 PRELOADED = ["tensorflow", "tensorflow_probability", "pandas", "scipy.stats", "sklearn.linear_model", "pytest"]
 
 
-def run_tests(files: list[str], fault: Fault | None = None) -> str:
-    """The first failure of the test files in a copy of the tree with the fault in it; empty where all pass.
+def run_tests(source: Path, files: list[str], fault: Fault | None = None) -> str:
+    """The first failure of the test files in a copy of the tree `source` with the fault in it; empty where all pass.
 
     For a process of its own: nothing of the package may have been imported. Raises RuntimeError where they do not run.
     """
     import pytest
 
     with tempfile.TemporaryDirectory() as folder:
-        tree = copy_tree(Path(folder, "tree"))
+        tree = copy_tree(source, Path(folder, "tree"))
         if fault:
             file = tree / "replication" / fault.file
             file.write_text(file.read_text().replace(fault.old, fault.new))
@@ -57,10 +58,10 @@ def _out_of_time(*_) -> None:
     raise TimeoutError(f"A fault that takes the tests more than {TIMEOUT_S} seconds is seen.")
 
 
-def copy_tree(target: Path) -> Path:
+def copy_tree(source: Path, target: Path) -> Path:
     """Package and tests, copied, beside links to all else that is not hidden."""
     target.mkdir()
-    for entry in ROOT.iterdir():
+    for entry in source.iterdir():
         if entry.name in ("replication", "tests"):
             shutil.copytree(entry, target / entry.name, ignore=shutil.ignore_patterns("__pycache__"))
         elif not entry.name.startswith("."):
@@ -79,11 +80,16 @@ def main(words: list[str]) -> None:
     context.set_forkserver_preload(PRELOADED)
     faults = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
     files = sorted({file for fault in faults for file in test_files(fault)})
-    with ProcessPoolExecutor(N_SIDE_BY_SIDE, context, max_tasks_per_child=1) as pool:
-        if failures := list(filter(None, pool.map(run_tests, [[file] for file in files]))):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(N_SIDE_BY_SIDE, context, max_tasks_per_child=1) as pool,
+    ):
+        source = copy_tree(ROOT, Path(folder, "source"))  # the tree may change meanwhile
+        run = partial(run_tests, source)
+        if failures := list(filter(None, pool.map(run, [[file] for file in files]))):
             raise SystemExit("Without a fault fail:\n" + "\n".join(failures))
         seen_by = {}
-        for fault, failure in zip(faults, pool.map(run_tests, map(test_files, faults), faults), strict=True):
+        for fault, failure in zip(faults, pool.map(run, map(test_files, faults), faults), strict=True):
             seen_by[fault] = failure
             print("killed  " if failure else "SURVIVED", f"{fault.name}: {failure or fault.survives}", flush=True)
     survived = [fault for fault in faults if not seen_by[fault]]
