@@ -39,6 +39,8 @@ templates_path = [str(paths.ROOT / "docs" / "_templates")]  # autosummary looks 
 
 nb_execution_mode = "off"
 nb_output_stderr = "remove"
+nb_code_prompt_show = "Show the setup"
+nb_code_prompt_hide = "Hide the setup"
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
 
@@ -54,11 +56,13 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_additional_pages = {"index": "index.html"}
 html_copy_source = False
+html_search_scorer = str(paths.ROOT / "docs" / "search.js")
 html_context = {"default_mode": "auto"}
 html_theme_options = {"navbar_persistent": [], "use_download_button": False}  # the sidebar has the search already
 
 MODULE_LINK = re.compile(r"\[`?([^]`]+)`?\]\(replication/([\w/]+)\.py\)")
 IMAGE = re.compile(r'<img src="(?P<src>[^"]+)" alt="(?P<alt>[^"]*)">')
+COLUMNS = re.compile(r"\S {2,}\S")  # of a printed table, whose lines must not be broken
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -110,25 +114,36 @@ def complete_source(app, docname: str, content: list[str]) -> None:
     if docname in APPENDED:
         content[0] += APPENDED[docname]()
     if docname.startswith("notebooks/"):
-        content[0] = without_widgets(content[0])
+        content[0] = for_readers(content[0])
     else:
         content[0] = MODULE_LINK.sub(
             lambda match: f"{{py:mod}}`{match[1]} <replication.{match[2].replace('/', '.')}>`", content[0]
         )
 
 
-def without_widgets(notebook: str) -> str:
-    """The notebook without widgets, which would need a kernel; the explorer's film stands below it.
+def for_readers(notebook: str) -> str:
+    """The notebook with its setup folded and its sentences marked, without widgets, which would need a kernel.
 
-    The film's cell is HTML, whose image Sphinx would not copy to the site: as Markdown it does.
+    The explorer's film stands below them. Its cell is HTML, whose image Sphinx would not copy to the site: as Markdown
+    it does.
     """
     content = json.loads(notebook)
     for cell in content["cells"]:
-        if image := IMAGE.fullmatch("".join(cell["source"])):
+        source = "".join(cell["source"])
+        if image := IMAGE.fullmatch(source):
             cell["source"] = f"![{image['alt']}]({image['src']})"
         if "outputs" in cell:
             cell["outputs"] = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
+            if _is_setup(source, cell["metadata"]["tags"]):
+                cell["metadata"]["tags"].append("hide-input")
+            if not any(COLUMNS.search("".join(output.get("text", ""))) for output in cell["outputs"]):
+                cell["metadata"]["tags"].append("prose")
     return json.dumps(content)
+
+
+def _is_setup(source: str, tags: list[str]) -> bool:
+    """Parameters, and what begins with imports; not algorithm 1, which is to be read."""
+    return "parameters" in tags or (source.startswith(("import ", "from ")) and "algorithm-1" not in tags)
 
 
 class Markdown(SphinxDirective):

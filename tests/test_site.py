@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 
+import nbformat
 import pytest
 
 from replication import paths
@@ -14,9 +15,9 @@ EXPLORER = "7_explorer"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The front page and two notebooks, built as `make site` builds all."""
+    """The front page, the changelog and two notebooks, built as `make site` builds all."""
     folder = tmp_path_factory.mktemp("site")
-    pages = f"include_patterns=README.md,notebooks/{NOTEBOOK}.ipynb,notebooks/{EXPLORER}.ipynb"
+    pages = f"include_patterns=README.md,CHANGELOG.md,notebooks/{NOTEBOOK}.ipynb,notebooks/{EXPLORER}.ipynb"
     command = [sys.executable, "-m", "sphinx", "-q", "-c", "docs", "-D", pages, "-d", folder / "doctrees", "."]
     run = subprocess.run([*command, folder / "html"], cwd=paths.ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
@@ -54,6 +55,46 @@ def test_the_stored_outputs_of_a_notebook_are_shown(site, page):
     # Fails if notebooks are shown without their outputs.
     page.goto((site / "notebooks" / f"{NOTEBOOK}.html").as_uri())
     assert page.locator(".cell_output img").count() > 0
+
+
+def test_setup_is_folded_and_what_is_to_be_read_is_not(site, page):
+    # Fails if a page opens with imports: a reader would see code before sense.
+    page.goto((site / "notebooks" / f"{NOTEBOOK}.html").as_uri())
+    folded = page.locator(".cell.tag_hide-input .cell_input")
+    assert folded.count() >= 2 and not folded.first.is_visible()
+    shown = [cell.inner_text() for cell in page.locator(".cell_input").all() if cell.is_visible()]
+    assert shown and not any(text.lstrip().startswith(("import ", "from ")) for text in shown)
+
+
+@pytest.mark.parametrize("width", [1000, 400])
+def test_no_line_of_code_or_of_an_answer_is_cut(site, page, width):
+    # Fails if a line ends beyond the right edge of its box, on a desk or on a phone.
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto((site / "notebooks" / f"{NOTEBOOK}.html").as_uri())
+    cut = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText)"
+    for boxes in (".cell_input pre", ".cell.tag_prose .cell_output pre"):
+        assert page.locator(boxes).count() > 0 and page.eval_on_selector_all(boxes, cut) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_search_finds_a_notebook_before_the_changelog(site, page):
+    # Fails with Sphinx's own order, in which the changelog comes first.
+    page.goto((site / "search.html").as_uri() + "?q=score+function")
+    page.wait_for_selector("#search-results li a")
+    page.wait_for_timeout(1000)
+    links = [link.get_attribute("href") for link in page.locator("#search-results li a").all()]
+    assert links[0].startswith(f"notebooks/{NOTEBOOK}") and links[-1].startswith("CHANGELOG")
+
+
+@pytest.mark.parametrize("name", ["0_method", "4_manifolds"])
+def test_figures_say_in_words_what_is_seen(name):
+    # Fails if a figure has no alternative text: a reader who cannot see it hears a file name.
+    cells = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
+    pictures = [
+        cell for cell in cells if any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+    ]
+    texts = [cell.metadata["mystnb"]["image"]["alt"] for cell in pictures]
+    assert texts and all(len(text.split()) > 5 for text in texts) and len({*texts}) == len(texts)
 
 
 @pytest.mark.parametrize("name", ["README", f"notebooks/{NOTEBOOK}", f"notebooks/{EXPLORER}"])
