@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import processes
 import pytest
 import slurm
 
@@ -65,8 +66,9 @@ def trees(tmp_path) -> tuple[Path, Path]:
 
 @pytest.mark.cluster
 def test_a_batch_on_slurm_is_cancelled_resumed_and_gives_what_this_machine_gives(trees, tmp_path):
-    # Fails if the command does not work as it stands, if it does not end after a cancelled job, if the same command
-    # does not do the rest or trains a complete run again, or if a job trains otherwise than a process of this machine.
+    # Fails if the command does not work as it stands, if it does not end after a cancelled job or leaves a process of
+    # it, if the same command does not do the rest or trains a complete run again, or if a job trains otherwise than a
+    # process of this machine.
     on_cluster, local = trees
     with slurm.one_node(tmp_path / "slurm"):
         batch = _start("cluster", on_cluster)
@@ -74,6 +76,7 @@ def test_a_batch_on_slurm_is_cancelled_resumed_and_gives_what_this_machine_gives
         training = [job for job, comment in slurm.jobs("running").items() if comment.startswith("rule_train")]
         slurm.cancel(training[0])
         assert batch.wait(timeout=1200) != 0
+        processes.assert_all_end(on_cluster)
         cancelled = slurm.jobs("cancelled")
         kept = {file: file.stat().st_mtime_ns for file in _complete(on_cluster / RUNS)}
         assert 0 < len(kept) < len(ALL_RUNS)
