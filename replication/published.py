@@ -181,7 +181,7 @@ def _why(error: Exception) -> str:
         case requests.exceptions.ProxyError():
             return f"the proxy does not let it through ({words}): check HTTPS_PROXY and NO_PROXY"
         case requests.exceptions.SSLError():
-            return f"no trusted connection ({words}); REQUESTS_CA_BUNDLE names a file of more certificates to trust"
+            return f"no trusted connection ({words}); REQUESTS_CA_BUNDLE may name the certificates to trust"
         case requests.exceptions.ChunkedEncodingError():
             return "the file broke off before its end"
         case requests.exceptions.ContentDecodingError():
