@@ -88,7 +88,7 @@ def test_no_two_draws_of_an_evaluation_share_their_numbers(algorithm, metric, se
     few = partial(marginal_likelihood.importance_sampling, n_samples=3 * marginal_likelihood.IMPORTANCE_CHUNK)
     monkeypatch.setattr(marginal_likelihood, "importance_sampling", few)
     engine = training.Engine(config_of(algorithm, n_train=20, batch_size=20, metric=metric), few_digits())
-    engine.evaluate(Run(engine.initial_state))
+    engine.evaluate(Run(engine.initial_state), is_end=True)
     assert len(seed_pairs) > 6 and not shared(seed_pairs)
 
 
