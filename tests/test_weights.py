@@ -26,7 +26,7 @@ MAX_Z = 4  # standard errors: one of ten models exceeds them once in 1600 times
 def deviations(config: RunConfig, weights: dict, bounds: pd.Series) -> np.ndarray:
     """How far recorded test bounds are from those of the weights, in standard errors of their difference.
 
-    They differ by the draws of eps alone, one for the record. Half precision adds at most 0.06 standard errors.
+    They differ by the draws of eps alone, one for the record. Half precision adds up to 0.09 standard errors.
     """
     mean, sd = eps_noise.bound(config, weights, "test")
     return (bounds.to_numpy() - mean) / (sd * np.sqrt(1 + 1 / eps_noise.N_DRAWS))
