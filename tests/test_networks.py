@@ -100,6 +100,18 @@ def test_log_joint_adds_the_prior():
 
 
 @pytest.mark.parametrize("dataset", ["digits", "frey_face"])
+def test_a_z_that_all_datapoints_share_gives_what_each_would(dataset):
+    # The matrix product is another sum of the same numbers.
+    decoder = params_of(dataset).decoder
+    rng = np.random.default_rng(0)
+    x, z = rng.random((7, len(decoder[1].b)), np.float32), rng.normal(size=(2, 5, 1, 3)).astype(np.float32)
+    together = networks.log_joint(decoder, x, tf.constant(z))
+    each = networks.log_joint(decoder, x, tf.constant(np.repeat(z, 7, axis=2)))
+    assert together.shape == (2, 5, 7)
+    np.testing.assert_allclose(together, each, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "frey_face"])
 def test_dreams_have_the_likelihoods_moments(dataset):
     # Thresholded or averaged dreams would have the mean but no variance of p(x|z).
     decoder, n = params_of(dataset).decoder, 4000

@@ -51,6 +51,15 @@ class BernoulliDecoder(NamedTuple):
     hidden: Dense
     logits: Dense
 
+    def log_px_given_common_z(self, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        """log p(x|z) [..., N] of all x [N, D] for each z [..., n_latent]: x l - sum log(1 + exp(l)), l the logits.
+
+        A matrix product: one hidden layer and one sum over pixels serve all datapoints.
+        """
+        h = tf.tanh(self.hidden(z))
+        x_l = tf.tensordot(h, self.logits.w @ tf.transpose(x), axes=1) + tf.linalg.matvec(x, self.logits.b)
+        return x_l - tf.reduce_sum(tf.math.softplus(self.logits(h)), axis=-1, keepdims=True)
+
 
 class GaussianDecoder(NamedTuple):
     """The parameters theta of a Gaussian p(x|z)."""
@@ -58,6 +67,10 @@ class GaussianDecoder(NamedTuple):
     hidden: Dense
     mean: Dense
     log_var: Dense
+
+    def log_px_given_common_z(self, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        """log p(x|z) [..., N] of all x [N, D] for each z [..., n_latent]."""
+        return decode(self, z[..., None, :]).log_prob(x)
 
 
 class Params(NamedTuple):
@@ -133,8 +146,15 @@ def prior(n_latent: int) -> tfd.Distribution:
 
 
 def log_joint(decoder: BernoulliDecoder | GaussianDecoder, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
-    """log p(x, z) = log p(x|z) + log p(z) per datapoint [...], in nats."""
-    return decode(decoder, z).log_prob(x) + prior(z.shape[-1]).log_prob(z)
+    """log p(x, z) = log p(x|z) + log p(z) per datapoint [..., N], in nats.
+
+    Each datapoint x [N, D] has a z of its own, [..., N, n_latent], or all have one in common, [..., 1, n_latent].
+    """
+    if z.shape[-2] == 1:
+        log_px_given_z = decoder.log_px_given_common_z(x, z[..., 0, :])
+    else:
+        log_px_given_z = decode(decoder, z).log_prob(x)
+    return log_px_given_z + prior(z.shape[-1]).log_prob(z)
 
 
 def sample_x(p_x_given_z: tfd.Distribution, seed_pair: tf.Tensor) -> tf.Tensor:
