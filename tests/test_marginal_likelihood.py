@@ -9,6 +9,7 @@ from replication import draws
 from replication.errors import EstimatorError
 from replication.model import hmc
 from replication.model import marginal_likelihood as ml
+from replication.model.modes import Modes, search
 
 N, D = 60, 10
 
@@ -32,28 +33,42 @@ def ppca(n_latent: int) -> tuple[tuple, np.ndarray]:
     return (parameters, tf.constant(x, tf.float32)), pca.score_samples(x)
 
 
-def posterior_chains(args: tuple, n_latent: int) -> hmc.Chains:
-    return ml.sample_posterior(log_joint, args, tf.zeros([N, n_latent]), draws.stream(0, n_latent, "chains"))
+def log_gaussians(x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+    """log of 0.6 N(z; x, 0.02^2 I) + 0.4 N(z; -x, 0.3^2 I): p(x) = 1, and no draw meets the heavier mode."""
+    parts = [
+        np.log(share / (sd * np.sqrt(2 * np.pi)) ** z.shape[-1]) - tf.reduce_sum((z - centre) ** 2, -1) / (2 * sd**2)
+        for share, sd, centre in ((0.6, 0.02, x), (0.4, 0.3, -x))
+    ]
+    return tf.reduce_logsumexp(parts, axis=0)
 
 
-def test_a_chain_starts_at_a_guess_only_where_it_is_likelier_than_every_draw_from_the_prior():
-    # Fails if the guess is ignored: the narrow mode that holds nearly all of the posterior is then never found.
-    def narrow(centre, z):
-        return tf.reduce_logsumexp(
-            [-tf.reduce_sum((z - centre) ** 2, -1) / 2e-8, -tf.reduce_sum(z**2, -1) - 10], axis=0
-        )
+CENTRES = tf.constant(np.random.default_rng(1).uniform(1, 2, size=(N, 3)), tf.float32)
 
-    centre, seed = tf.constant([[1.5, 1.5]]), draws.stream(0, 0, "chains")
-    at_prior = ml.chain_start(narrow, (centre,), 2, seed)
-    np.testing.assert_array_equal(ml.chain_start(narrow, (centre,), 2, seed, centre), centre)
-    np.testing.assert_array_equal(ml.chain_start(narrow, (centre,), 2, seed, centre + 5), at_prior)
-    assert np.abs(at_prior).max() < 0.5
+
+def test_chains_from_both_modes_add_up():
+    # With a chain from one mode alone, even the heavier, log p(x) would be log(0.6) = -0.51.
+    modes = search(log_gaussians, (), CENTRES, 3, draws.stream(0, 0, "chains", "modes"))
+    estimate, sampling = ml.appendix_d(log_gaussians, (), CENTRES, modes, draws.stream(0, 0, "chains"))
+    assert abs(estimate.log_px.mean()) < 0.03 + 4 * estimate.log_px.std() / N**0.5
+    assert estimate.is_reliable.mean() > 0.9 and np.all(sampling.acceptance > 0.5) and np.all(sampling.n_chains == 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*unreliable")
+def test_a_mode_that_two_chains_reach_is_counted_once(problem):
+    # Two modes where the density has one: without the shares r_k the mode would count twice, log(2) = 0.69 too much.
+    model, exact, one = problem
+    apart = np.einsum("nij,j->ni", one.tril[0], [0.5, 0.0, 0.0])
+    two = Modes(
+        np.stack([one.z[0] + apart, one.z[0] - apart]), one.tril[[0, 0]], np.stack([one.log_mass[0]] * 2) - np.log(2)
+    )
+    estimate, _ = ml.appendix_d(*model, two, draws.stream(0, 0, "chains"))
+    assert abs(np.mean(estimate.log_px - exact)) < 0.15
 
 
 @pytest.fixture(scope="module")
-def problem() -> tuple[tuple, np.ndarray, hmc.Chains]:
-    args, exact = ppca(3)
-    return args, exact, posterior_chains(args, 3)
+def problem() -> tuple[tuple, np.ndarray, Modes]:
+    (parameters, x), exact = ppca(3)
+    return (log_joint, (parameters,), x), exact, search(log_joint, (parameters,), x, 3, draws.stream(0, 0, "eps"))
 
 
 def assert_agrees(estimate: ml.Estimate, exact: np.ndarray) -> None:
@@ -63,36 +78,41 @@ def assert_agrees(estimate: ml.Estimate, exact: np.ndarray) -> None:
 
 
 def test_standard_errors_are_those_of_repeated_estimates(problem):
-    # An estimate whose error bars do not cover its own spread could not be compared with anything. Two proposals:
-    # taking their samples for draws from the mixture would claim too much.
-    args, _, chains = problem
-    proposals = [ml.gaussian_proposal(chains), ml.prior_proposal(N, 3)]
-    repeated = [ml.importance_sampling(log_joint, args, proposals, draws.stream(i, 0, "eps"), 100) for i in range(40)]
+    # An estimate whose error bars do not cover its own spread could not be compared with anything.
+    model, exact, modes = problem
+    repeated = [ml.importance_sampling(*model, modes, draws.stream(i, 0, "eps")) for i in range(40)]
     spread = np.var([estimate.log_px for estimate in repeated], axis=0, ddof=1)
     claimed = np.mean([estimate.se**2 for estimate in repeated], axis=0)
-    # The error of a variance from 40 repetitions, over 60 datapoints, is sqrt(2 / 39 / 60) = 3 %.
-    assert np.mean(spread / claimed) == pytest.approx(1, abs=0.15)
+    # The error of a variance from 40 repetitions, over 60 datapoints, is sqrt(2 / 39 / 60) = 3 %, more where they share
+    # draws.
+    assert np.mean(spread / claimed) == pytest.approx(1, abs=0.2)
+    assert_agrees(repeated[0], exact)
 
 
-def test_proposal_too_narrow_is_flagged(problem):
-    args, _, chains = problem
-    mean, tril = ml.gaussian_proposal(chains)
+def test_proposals_that_miss_a_narrow_mode_are_flagged():
+    # They are 25 standard deviations away, and of the shared draws one or none is near.
+    def narrow(x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        return -tf.reduce_sum((z - x) ** 2, -1) / (2 * 0.02**2)
+
+    modes = Modes(CENTRES.numpy()[None] + 0.5, np.tile(0.02 * np.eye(3), (1, N, 1, 1)), np.zeros((1, N)))
     with pytest.warns(UserWarning, match="unreliable"):
-        estimate = ml.importance_sampling(log_joint, args, [(mean + 2, 0.05 * tril)], draws.stream(0, 0, "eps"))
+        estimate = ml.importance_sampling(narrow, (), CENTRES, modes, draws.stream(0, 0, "eps"))
     assert not np.any(estimate.is_reliable)
 
 
 @pytest.mark.filterwarnings("ignore:.*unreliable")
-def test_prior_covers_for_a_proposal_that_misses(problem):
-    # The bad proposal alone is nats off; with the prior the estimate is right. Fails if a sample is weighted by the
-    # proposal that it came from instead of the mixture.
-    args, exact, chains = problem
-    mean, tril = ml.gaussian_proposal(chains)
-    bad, prior = (mean + 3, 0.3 * tril), ml.prior_proposal(N, 3)
-    both = ml.importance_sampling(log_joint, args, [bad, prior], draws.stream(0, 0, "eps"), 4000)
-    assert_agrees(both, exact)
-    alone = ml.importance_sampling(log_joint, args, [bad], draws.stream(0, 0, "eps"), 100)
-    assert np.mean(alone.log_px - exact) < -5
+def test_shared_draws_cover_for_proposals_that_miss(problem):
+    # Fails if a draw is weighted by the proposal that it came from instead of the mixture.
+    model, exact, modes = problem
+    misplaced = modes._replace(z=modes.z + 3, tril=0.3 * modes.tril)
+    assert_agrees(ml.importance_sampling(*model, misplaced, draws.stream(0, 0, "eps")), exact)
+
+
+def test_average_and_effective_size_of_known_weights():
+    log_w = np.log([[1.0, 5.0], [1.0, 1e-300], [2.0, 1e-300]]) - 2000  # where exp would be 0
+    log_mean, ess = ml.average(log_w)
+    np.testing.assert_allclose(log_mean + 2000, np.log([4 / 3, 5 / 3]))
+    np.testing.assert_allclose(ess, [16 / 6, 1])
 
 
 def test_pareto_k_of_known_tails():
@@ -100,15 +120,6 @@ def test_pareto_k_of_known_tails():
     u = np.random.default_rng(0).uniform(size=(1000, 50))
     for k in (0.2, 0.9):
         assert np.median(ml.pareto_k(-k * np.log(u))) == pytest.approx(k, abs=0.1)
-
-
-def test_two_importance_chunks_share_no_draws(problem):
-    # Fails if a chunk repeats another's draws: the estimate would claim more samples than it has.
-    args, _, chains = problem
-    seed_pair = draws.stream(0, 0, "eps")
-    mean, tril = (tf.constant(part[None], tf.float32) for part in ml.gaussian_proposal(chains))
-    chunks = [ml._log_weights(log_joint, args, mean, tril, seed_pair, tf.constant(i)).numpy() for i in range(3)]
-    assert len(np.unique(np.concatenate(chunks)[:, 0, 0])) == 3 * ml.IMPORTANCE_CHUNK
 
 
 def fake_chains(z: np.ndarray) -> hmc.Chains:
@@ -120,12 +131,12 @@ def normal(n_samples: int, n_latent: int = 2) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(n_samples, 5, n_latent))
 
 
-def test_fewer_than_four_draws_are_refused():
+def test_fewer_than_four_draws_are_refused(problem):
     with pytest.raises(EstimatorError, match=r"3 draws.* too few"):
         ml.hmc_density_estimator(fake_chains(normal(3)))
-    args, _ = ppca(2)
+    model, _, modes = problem
     with pytest.raises(EstimatorError, match="too few"):
-        ml.importance_sampling(log_joint, args, [ml.gaussian_proposal(fake_chains(normal(50)))], tf.zeros(2), 3)
+        ml.importance_sampling(*model, modes, tf.zeros(2), 3)
 
 
 def test_start_of_zero_density_is_an_error():
@@ -152,11 +163,3 @@ def test_more_than_five_dimensions_are_flagged():
     with pytest.warns(UserWarning, match="6 latent dimensions are too many"):
         estimate = ml.hmc_density_estimator(fake_chains(normal(200, n_latent=6)))
     assert not np.any(estimate.is_reliable)
-
-
-def test_singular_covariance_falls_back_to_the_prior_as_proposal():
-    z = normal(50)
-    z[:, 1] = 0.3
-    mean, tril = ml.gaussian_proposal(fake_chains(z))
-    np.testing.assert_array_equal(mean[1], 0)
-    np.testing.assert_array_equal(tril[1], np.eye(2))

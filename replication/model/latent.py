@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from scipy.special import logsumexp
 from scipy.stats import norm
 
 from replication import draws
 from replication.errors import ReplicationError
-from replication.model import networks
+from replication.model import marginal_likelihood, networks
 from replication.model.networks import Encoder, Params
 from replication.model.plane import unit_square
 
@@ -75,8 +74,7 @@ def proposals(params: Params, x: np.ndarray, n: int, seed: int) -> dict[str, Pro
         ("encoder", q_z_given_x, q_z_given_x.mean() + q_z_given_x.stddev() * eps),
     ):
         log_w = (networks.log_joint(params.decoder, tf.constant(x), z) - q.log_prob(z)).numpy().astype(float)
-        ess = np.exp(2 * logsumexp(log_w, axis=0) - logsumexp(2 * log_w, axis=0))
-        log_px = logsumexp(log_w, axis=0) - np.log(n)
+        log_px, ess = marginal_likelihood.average(log_w)
         found[name] = Proposals(n, decoder_mean(params, z[0]), float(ess.mean()), float(log_px.mean()))
     return found
 

@@ -1,34 +1,35 @@
 """Two estimators of log p(x) that check each other: appendix D of the paper, and importance sampling.
 
-Both take a log joint density as a function and its arguments, `log_joint(*args, z)`, so that a compiled program serves
-every state of a model; both return a value and a standard error per datapoint, in nats.
+Both take a log joint density as a function, its parameters and the datapoints, `log_joint(*parameters, x, z)`, so that
+a compiled program serves every state of a model, and the modes of p(z|x); for a check worth the name each needs modes
+from a search of its own (modes.py). Both return a value and a standard error per datapoint, in nats.
 """
 
-import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from scipy.special import logsumexp
 
 from replication import draws
 from replication.compiled import compiled
 from replication.errors import EstimatorError
 from replication.model import hmc
+from replication.model.modes import Modes, in_blocks
 
 MAX_LATENT = 5  # the paper: reliable estimates "if the dimensionality of the sampled space is low (less than 5)"
 MIN_SAMPLES = 4
 MIN_EFFECTIVE_SAMPLES = 5
+MAX_SE = 0.5  # nats: with more a few draws decide, and the standard error is no better than the estimate
 BANDWIDTHS = np.linspace(0.2, 1, 9)  # at 1 the density is the Gaussian
+NARROWER = 0.8  # than the covariance of the draws, which 25 of them tell to a fifth or so
 MAX_PARETO_K = 0.7  # Vehtari et al. 2024: above, neither an importance sampling estimate nor its error can be trusted
-IMPORTANCE_CHUNK = 10
-N_STARTS, START_CHUNK = 1000, 50  # draws; all at once they would take gigabytes
-
-
-Proposal = tuple[np.ndarray, np.ndarray]  # a Gaussian per datapoint: mean [N, d], Cholesky factor [N, d, d]
+INFLATIONS = (1.5, 6.0)  # of a mode's covariance: to fit it, and for tails that are heavier than a Gaussian's
+WIDTHS = (1.0, 2.0)  # standard deviations of the draws that all datapoints share: the prior's, and wider
+N_COMMON, COMMON_CHUNK, IMPORTANCE_CHUNK = 10_000, 200, 10
+N_LARGEST = 500  # of a datapoint's weights of shared draws: enough to see their tail
 
 
 class Estimate(NamedTuple):
@@ -43,41 +44,87 @@ class Estimate(NamedTuple):
     is_reliable: np.ndarray
 
 
-@compiled
-def chain_start(
-    log_joint: Callable, args: tuple, n_latent: int, seed_pair: tf.Tensor, guess: tf.Tensor | None = None
-) -> tf.Tensor:
-    """Where to start the chains [N, n_latent]: the most likely of 1000 common draws from N(0, I) and of the guesses.
+class Sampling(NamedTuple):
+    """The accepted share of draws and the number of chains of each datapoint, [N]."""
 
-    A guess per datapoint [N, n_latent], such as the encoder's mean, finds a narrow posterior that common draws miss.
-    """
-    z = draws.normal(seed_pair, [N_STARTS, 1, n_latent])
-    chunks = tf.reshape(z, [-1, START_CHUNK, 1, n_latent])
-    log_density = tf.map_fn(lambda chunk: log_joint(*args, chunk), chunks)
-    log_density = tf.reshape(log_density, [N_STARTS, -1])
-    start = tf.gather(z[:, 0], tf.argmax(log_density, axis=0))
-    if guess is None:
-        return start
-    is_better = log_joint(*args, guess[None])[0] > tf.reduce_max(log_density, axis=0)
-    return tf.where(is_better[:, None], guess, start)
+    acceptance: np.ndarray
+    n_chains: np.ndarray
 
 
-@compiled
-def sample_posterior(
+def appendix_d(
     log_joint: Callable,
-    args: tuple,
-    z: tf.Tensor,
+    parameters: tuple,
+    x: tf.Tensor,
+    modes: Modes,
     seed_pair: tf.Tensor,
     n_samples: int = 50,
     n_leapfrog: int = 4,
-    n_burnin: int = 60,
+    n_burnin: int = 40,
+) -> tuple[Estimate, Sampling]:
+    """log p(x) by HMC and a density estimator, a chain from each mode.
+
+    A chain hardly ever leaves its mode, so each has its part of p(x) to find, the integral of r_k(z) p(x, z). r_k are
+    the shares of the Gaussians that approximate the modes; they add up to 1, and so do the parts to p(x). Where there
+    is one mode, r = 1. The chain moves in coordinates in which its Gaussian is N(0, I). Numbers of draws and leapfrog
+    steps as the paper.
+    """
+    k, row = np.nonzero(modes.log_mass > -np.inf)
+    own_first = (k[:, None] + np.arange(len(modes.z))) % len(modes.z)  # [chains, K]
+    mean, whitener, log_mass = (
+        part[own_first, row[:, None]].astype(np.float32)
+        for part in (modes.z, np.linalg.inv(modes.tril), modes.log_mass)
+    )
+
+    def sample(block: int, x: tf.Tensor, *mixture: np.ndarray) -> list[tf.Tensor]:
+        mixture = tuple(tf.constant(part.swapaxes(0, 1)) for part in mixture)
+        seed = draws.fold_in(seed_pair, block)
+        chains = sample_part(log_joint, parameters, x, *mixture, seed, n_samples, n_leapfrog, n_burnin)
+        return [tf.transpose(chains.z, [1, 0, 2]), tf.transpose(chains.log_density), *chains[2:]]
+
+    z, log_density, acceptance, step_size = in_blocks(sample, x, row, mean, whitener, log_mass)
+    part = hmc_density_estimator(hmc.Chains(z.swapaxes(0, 1), log_density.T, acceptance, step_size))
+    log_px = np.full(len(x), -np.inf)
+    np.logaddexp.at(log_px, row, part.log_px)
+    share = np.exp(part.log_px - log_px[row])
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(row, values, minlength=len(x))
+
+    se, ess = np.sqrt(total((share * part.se) ** 2)), total(share * part.ess)
+    sampling = Sampling(total(share * acceptance), np.bincount(row, minlength=len(x)))
+    return Estimate(log_px, se, ess, total(~part.is_reliable) == 0), sampling
+
+
+@compiled
+def sample_part(
+    log_joint: Callable,
+    parameters: tuple,
+    x: tf.Tensor,
+    mean: tf.Tensor,
+    whitener: tf.Tensor,
+    log_mass: tf.Tensor,
+    seed_pair: tf.Tensor,
+    n_samples: int,
+    n_leapfrog: int,
+    n_burnin: int,
 ) -> hmc.Chains:
-    """Chains from p(z|x) that start at z [N, n_latent]; defaults as the paper."""
-    return hmc.sample(lambda z: log_joint(*args, z), z, n_samples, n_leapfrog, n_burnin, seed_pair)
+    """Chains from r(z) p(x, z) that start at the first of K modes, r its share in the mixture of all; [K, N, ...]."""
+    tril = tf.linalg.inv(whitener[0])
+
+    def to_z(white: tf.Tensor) -> tf.Tensor:
+        return mean[0] + tf.reduce_sum(tril * white[..., None, :], axis=-1)
+
+    def log_density(white: tf.Tensor) -> tf.Tensor:
+        z = to_z(white)
+        log_parts = log_mass + _log_gaussian(z, mean, whitener)
+        return log_joint(*parameters, x, z) + log_parts[0] - tf.reduce_logsumexp(log_parts, axis=0)
+
+    chains = hmc.sample(log_density, tf.zeros_like(mean[0]), n_samples, n_leapfrog, n_burnin, seed_pair)
+    return chains._replace(z=to_z(chains.z))
 
 
 def hmc_density_estimator(chains: hmc.Chains) -> Estimate:
-    """Appendix D: 1/p(x) = E_p(z|x)[q(z) / p(x, z)], q fitted to one half of the draws, the mean over the other.
+    """Appendix D: 1/p(x) = E_p(z|x)[q(z) / p(x, z)], each half of the draws with q fitted to the other half.
 
     q is a kernel density, see `_kernel_log_density`. Where the draws have a singular covariance, as those of a chain
     that never moved, q is the prior: the harmonic mean estimator (Newton & Raftery 1994), which is not reliable.
@@ -94,44 +141,65 @@ def hmc_density_estimator(chains: hmc.Chains) -> Estimate:
             f"The log density is not finite along {bad} of {n_chains} chains. Start where p(x, z) > 0, "
             "and check that the parameters of the model are finite."
         )
-    half = n_samples // 2
-    fitted, held_out = z[:half], z[half:]  # neighbours are alike: alternating draws would overfit q
-    has_density = _has_volume(fitted[: half // 2]) & _has_volume(fitted[half // 2 :])
-    log_q = -np.sum(held_out**2 + np.log(2 * np.pi), axis=-1) / 2
-    log_q[:, has_density] = _kernel_log_density(fitted[:, has_density], held_out[:, has_density])
-    log_ratio = log_q - log_joint[half:]
-    n = len(log_ratio)
+    first, second = np.split(z, [n_samples // 2])  # neighbours are alike: alternating draws would overfit q
+    quarters = [*np.array_split(first, 2), *np.array_split(second, 2)]
+    has_density = np.logical_and.reduce([_has_volume(quarter) for quarter in quarters])
+    log_q = -np.sum(z**2 + np.log(2 * np.pi), axis=-1) / 2
+    log_q[:, has_density] = np.concatenate([
+        _kernel_log_density(fitted[:, has_density], half[:, has_density])
+        for fitted, half in ((second, first), (first, second))
+    ])  # fmt: skip
+    log_mean_ratio, effective = average(log_q - log_joint)
     ess = hmc.effective_sample_size(chains)
-    relative_variance = np.maximum(n / _effective_size(log_ratio) - 1, 0) * n / (n - 1)
-    se = np.where(has_density, np.sqrt(relative_variance / (ess * n / n_samples)), np.inf)
-    return Estimate(np.log(n) - logsumexp(log_ratio, axis=0), se, ess, _reliable(has_density, ess, n_latent))
+    relative_variance = np.maximum(n_samples / effective - 1, 0) * n_samples / (n_samples - 1)
+    se = np.where(has_density, np.sqrt(relative_variance / ess), np.inf)
+    return Estimate(-log_mean_ratio, se, ess, _reliable(has_density, se, ess, n_latent))
 
 
 def importance_sampling(
-    log_joint: Callable, args: tuple, proposals: Sequence[Proposal], seed_pair: tf.Tensor, n_samples: int = 250
+    log_joint: Callable, parameters: tuple, x: tf.Tensor, modes: Modes, seed_pair: tf.Tensor, n_samples: int = 30
 ) -> Estimate:
-    """log p(x) = log E_q[p(x, z) / q(z)], q the mixture in equal parts of Gaussian proposals per datapoint.
+    """log p(x) = log E_q[p(x, z) / q(z)], q a mixture of Gaussians on the modes and of wide ones that all x share.
 
-    Each proposal gives `n_samples` samples, weighted by the whole mixture (Veach & Guibas 1995): where one misses the
-    posterior, another may not. Raises EstimatorError for fewer than 4 samples, or where no weight is finite.
+    Each mode gives `n_samples` draws for each of INFLATIONS; where a datapoint has fewer modes, its first gives more.
+    N_COMMON draws from N(0, s^2 I), s one of WIDTHS, serve all datapoints: they bound the weights (defensive mixture,
+    Hesterberg 1995), and a large one among them shows a mode that the search missed. Every draw is weighted by the
+    whole mixture (Veach & Guibas 1995). Raises EstimatorError for fewer than 4 draws, or where no weight is finite.
     """
     if n_samples < MIN_SAMPLES:
         raise EstimatorError(f"{n_samples} samples per datapoint are too few: take at least {MIN_SAMPLES}.")
-    mean, tril = (tf.cast(tf.stack(part), tf.float32) for part in zip(*proposals, strict=True))
-    chunks = []
-    for i in range(math.ceil(n_samples / IMPORTANCE_CHUNK)):
-        chunks.append(_log_weights(log_joint, args, mean, tril, seed_pair, tf.constant(i)).numpy())
-    log_w = np.concatenate(chunks)[:n_samples].astype(np.float64)
-    if bad := np.sum(~np.isfinite(log_w.max(axis=(0, 1)))):
-        raise EstimatorError(f"The importance weights of {bad} of {log_w.shape[2]} datapoints are all 0 or not finite.")
-    largest = log_w.max(axis=(0, 1))
-    w = np.exp(log_w - largest)  # each proposal is a stratum: its samples vary around its own mean
-    se = np.sqrt(w.var(axis=0, ddof=1).mean(axis=0) / w[..., 0].size) / w.mean(axis=(0, 1))
-    log_px = largest + np.log(w.mean(axis=(0, 1)))
-    log_w = log_w.reshape(-1, log_w.shape[-1])
-    ess = _effective_size(log_w)
-    is_light = pareto_k(log_w) < MAX_PARETO_K
-    return Estimate(log_px, se, ess, _reliable(is_light, ess, mean.shape[-1], warn_of_dimension=False))
+    is_mode = modes.log_mass > -np.inf
+    z = np.where(is_mode[..., None], modes.z, modes.z[0])
+    tril = np.where(is_mode[..., None, None], modes.tril, modes.tril[0])
+    mean = tf.constant(np.concatenate([z for _ in INFLATIONS]), tf.float32)
+    tril = tf.constant(np.concatenate([inflation**0.5 * tril for inflation in INFLATIONS]), tf.float32)
+    args = log_joint, parameters, x, mean, tril, tf.linalg.inv(tril), n_samples
+    chunks = range(-(-n_samples // IMPORTANCE_CHUNK))
+    own = [_own_log_weights(*args, draws.fold_in(seed_pair, "own", i)).numpy() for i in chunks]
+    common = _common_log_weights(*args, draws.fold_in(seed_pair, "common")).numpy()
+    return _of_weights(np.concatenate(own)[:n_samples], common.reshape(-1, len(x)), z.shape[-1])
+
+
+def _of_weights(own: np.ndarray, common: np.ndarray, n_latent: int) -> Estimate:
+    """The estimate from log weights whose sum is p(x): own draws [n, K, N] of K proposals, and common ones [S, N]."""
+    strata = [*np.moveaxis(own.astype(np.float64), 1, 0), common]  # each varies around its own mean
+    log_w = np.concatenate(strata)
+    if bad := np.sum(~np.isfinite(log_w.max(axis=0))):
+        raise EstimatorError(f"The importance weights of {bad} of {len(log_w[0])} datapoints are all 0 or not finite.")
+    log_mean, ess = average(log_w)
+    log_px = log_mean + np.log(len(log_w))
+    se = np.sqrt(sum(len(part) * np.exp(part - log_px).var(axis=0, ddof=1) for part in strata))
+    tail = np.partition(common, -min(N_LARGEST, len(common)), axis=0)[-N_LARGEST:]
+    is_light = pareto_k(np.concatenate([*strata[:-1], tail])) < MAX_PARETO_K
+    return Estimate(log_px, se, ess, _reliable(is_light, se, ess, n_latent, warn_of_dimension=False))
+
+
+def average(log_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The log of the mean of weights [n, N], and their effective size (sum w)^2 / sum w^2 (Kish 1965), each [N]."""
+    largest = log_w.max(axis=0)
+    w = np.exp(log_w - largest)
+    total = w.sum(axis=0)
+    return largest + np.log(total / len(w)), total**2 / np.sum(w**2, axis=0)
 
 
 def pareto_k(log_w: np.ndarray) -> np.ndarray:
@@ -145,39 +213,56 @@ def pareto_k(log_w: np.ndarray) -> np.ndarray:
     return array_stats.pareto_khat(w.T, chain_axis=None, draw_axis=-1, r_eff=1.0, tail="right")
 
 
-def gaussian_proposal(chains: hmc.Chains, inflation: float = 1.5) -> Proposal:
-    """A proposal from posterior draws: their mean, and the Cholesky factor of their covariance times `inflation`.
-
-    Wider than the posterior, since importance weights are unbounded under a proposal that is too narrow. Where the
-    draws have a singular covariance it is the prior, whose low effective sample size then flags the estimate.
-    """
-    z = np.asarray(chains.z, np.float64)
-    valid = _has_volume(z)
-    covariance = np.where(valid[:, None, None], inflation * _covariance(z), np.eye(z.shape[-1]))
-    return np.where(valid[:, None], z.mean(axis=0), 0.0), np.linalg.cholesky(covariance)
-
-
-def prior_proposal(n_chains: int, n_latent: int) -> Proposal:
-    """N(0, I) for every datapoint: in a mixture it bounds the weights by K p(x|z) (defensive mixture, Hesterberg 1995).
-
-    It knows nothing of the chains, so an error that they share with a proposal fitted to them shows.
-    """
-    return np.zeros((n_chains, n_latent)), np.tile(np.eye(n_latent), (n_chains, 1, 1))
+@compiled
+def _own_log_weights(
+    log_joint: Callable,
+    parameters: tuple,
+    x: tf.Tensor,
+    mean: tf.Tensor,
+    tril: tf.Tensor,
+    whitener: tf.Tensor,
+    n_samples: int,
+    seed_pair: tf.Tensor,
+) -> tf.Tensor:
+    """The log weights [IMPORTANCE_CHUNK, K, N] of draws from K proposals, mean [K, N, d], tril [K, N, d, d]."""
+    z = mean + tf.linalg.matvec(tril, draws.normal(seed_pair, [IMPORTANCE_CHUNK, *mean.shape]))
+    return log_joint(*parameters, x, z) - _log_mixture(z, mean, whitener, n_samples)
 
 
 @compiled
-def _log_weights(
-    log_joint: Callable, args: tuple, mean: tf.Tensor, tril: tf.Tensor, seed_pair: tf.Tensor, chunk: tf.Tensor
+def _common_log_weights(
+    log_joint: Callable,
+    parameters: tuple,
+    x: tf.Tensor,
+    mean: tf.Tensor,
+    tril: tf.Tensor,
+    whitener: tf.Tensor,
+    n_samples: int,
+    seed_pair: tf.Tensor,
 ) -> tf.Tensor:
-    """log p(x, z) - log q(z) [IMPORTANCE_CHUNK, K, N] of draws from K proposals, mean [K, N, d], tril [K, N, d, d].
+    """The log weights [n, COMMON_CHUNK, N] of N_COMMON draws that all datapoints share."""
+    eps = draws.normal(seed_pair, [N_COMMON // COMMON_CHUNK, len(WIDTHS), COMMON_CHUNK // len(WIDTHS), mean.shape[-1]])
+    z = tf.reshape(tf.reshape(WIDTHS, [-1, 1, 1]) * eps, [-1, COMMON_CHUNK, 1, mean.shape[-1]])
+    return tf.map_fn(lambda z: log_joint(*parameters, x, z) - _log_mixture(z, mean, whitener, n_samples), z)
 
-    Each chunk, a number, has draws of its own.
-    """
-    eps = draws.normal(draws.fold_in(seed_pair, chunk), [IMPORTANCE_CHUNK, *mean.shape])
-    z = mean + tf.linalg.matvec(tril, eps)
-    q = tfp.distributions.MultivariateNormalTriL(mean, tril)
-    log_q = q.log_prob(z[:, :, None])  # [chunk, K, K, N]: every draw under every proposal
-    return log_joint(*args, z) - (tf.reduce_logsumexp(log_q, axis=2) - np.log(mean.shape[0]))
+
+def _log_mixture(z: tf.Tensor, mean: tf.Tensor, whitener: tf.Tensor, n_samples: int) -> tf.Tensor:
+    """The log density of all draws of importance sampling, whose integral is their number, at z [..., n_latent]."""
+    n_latent = z.shape[-1]
+    own = [
+        np.log(n_samples) + _log_gaussian(z, *proposal)
+        for proposal in zip(tf.unstack(mean), tf.unstack(whitener), strict=True)
+    ]
+    squared = tf.reduce_sum(z**2, axis=-1) / 2
+    wide = [np.log(N_COMMON / len(WIDTHS)) - squared / s**2 - n_latent * np.log(s * np.sqrt(2 * np.pi)) for s in WIDTHS]
+    return tf.reduce_logsumexp(tf.stack([*own, *(part + tf.zeros_like(own[0]) for part in wide)]), axis=0)
+
+
+def _log_gaussian(z: tf.Tensor, mean: tf.Tensor, whitener: tf.Tensor) -> tf.Tensor:
+    """log N(z; mean, S) [..., N], the whitener [..., N, d, d] being the inverse of the Cholesky factor of S."""
+    white = tf.reduce_sum(whitener * (z - mean)[..., None, :], axis=-1)
+    log_volume = -tf.reduce_sum(tf.math.log(tf.linalg.diag_part(whitener)), axis=-1)
+    return -tf.reduce_sum(white**2, axis=-1) / 2 - log_volume - z.shape[-1] * np.log(2 * np.pi) / 2
 
 
 def _kernel_log_density(z_fit: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -195,11 +280,11 @@ def _kernel_log_density(z_fit: np.ndarray, z: np.ndarray) -> np.ndarray:
 def _kernels(z_fit: np.ndarray, z: np.ndarray, bandwidth: np.ndarray) -> np.ndarray:
     """log of the mean of Gaussian kernels [m, N], `bandwidth` [N] times as wide as the draws z_fit [n, N, d].
 
-    The centres are the draws, shrunk towards their mean so that q has the covariance of the draws (West 1993). Without
-    this q is wider than the posterior, q / p has a heavy tail that 25 draws miss, and log p(x) comes out too large.
+    The centres are the draws, shrunk towards their mean so that q has NARROWER times the covariance of the draws (West
+    1993). Where q is wider than the posterior, q / p has a heavy tail, which a single draw may decide.
     """
-    mean, tril = z_fit.mean(axis=0), np.linalg.cholesky(_covariance(z_fit))
-    centres = np.sqrt(1 - bandwidth**2)[:, None] * _solve(tril, z_fit - mean)
+    mean, tril = z_fit.mean(axis=0), np.linalg.cholesky(NARROWER * _covariance(z_fit))
+    centres = np.sqrt(NARROWER * (1 - bandwidth**2))[:, None] * _solve(tril, z_fit - mean)
     log_kernels = [-np.sum((point - centres) ** 2, axis=-1) / (2 * bandwidth**2) for point in _solve(tril, z - mean)]
     n_latent = z.shape[-1]
     return logsumexp(log_kernels, axis=1) - np.log(len(centres)) - _log_volume(tril) - n_latent * np.log(bandwidth)
@@ -226,14 +311,11 @@ def _log_volume(tril: np.ndarray) -> np.ndarray:
     return np.sum(np.log(diagonal), axis=-1) + tril.shape[-1] * np.log(2 * np.pi) / 2
 
 
-def _effective_size(log_w: np.ndarray) -> np.ndarray:
-    """(sum w)^2 / sum w^2 (Kish) over the first axis."""
-    return np.exp(2 * logsumexp(log_w, axis=0) - logsumexp(2 * log_w, axis=0))
-
-
-def _reliable(valid: np.ndarray, ess: np.ndarray, n_latent: int, warn_of_dimension: bool = True) -> np.ndarray:
+def _reliable(
+    valid: np.ndarray, se: np.ndarray, ess: np.ndarray, n_latent: int, warn_of_dimension: bool = True
+) -> np.ndarray:
     too_many = warn_of_dimension and n_latent > MAX_LATENT
-    reliable = valid & (np.asarray(ess) >= MIN_EFFECTIVE_SAMPLES) & (not too_many)
+    reliable = valid & (se < MAX_SE) & (np.asarray(ess) >= MIN_EFFECTIVE_SAMPLES) & (not too_many)
     if too_many:
         warnings.warn(f"{n_latent} latent dimensions are too many to fit a density: unreliable.", stacklevel=3)
     elif not reliable.all():

@@ -1,6 +1,6 @@
 """What a curve shows: the bound, or log p(x) by two estimators; means over a split, in nats."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from replication.compiled import compiled
 from replication.config import RunConfig
 from replication.data import Dataset
 from replication.model import marginal_likelihood as ml
-from replication.model import networks
+from replication.model import modes, networks
 from replication.model.estimators import Bound, sgvb_b
+from replication.model.modes import Modes
 
 N_WEIGHT_SAMPLES = 10
-INFLATIONS = (1.5, 9.0)  # of the draws' covariance, for importance sampling: to fit, and to see what the fit misses
 PRUNED = 0.05  # nats: a weight with a smaller KL has learned nothing
 CHUNK = 10_000  # datapoints whose bound is evaluated at once: 50,000 take gigabytes
 N_DATAPOINTS_LOG_PX = 1000  # the first of either split (section 5)
@@ -95,16 +95,16 @@ def log_px(config: RunConfig, params: Any, x: tf.Tensor, seed_pair: tf.Tensor) -
     """log p(x) by appendix D and by importance sampling, and their mean difference over the same datapoints.
 
     The standard errors are over datapoints. Every datapoint has a value and is in the mean; `n_unreliable` and
-    `n_unreliable_importance` count those whose value the estimator itself does not trust.
+    `n_unreliable_importance` count those whose value the estimator itself does not trust; `modes` is the
+    number of modes per datapoint in which appendix D has a chain.
     """
-    paper, check, acceptance = estimate_log_px(
-        networks.log_joint, (params.decoder, x), config.n_latent, seed_pair, _encoder_proposals(params, x)
-    )
+    paper, check, sampling = estimate_log_px(networks.log_joint, (params.decoder,), x, config.n_latent, seed_pair)
     return {
         **_mean_and_se(paper.log_px),
         **_mean_and_se(check.log_px, "log_px_importance"),
         **_mean_and_se(paper.log_px - check.log_px, "difference"),
-        "acceptance": _mean(acceptance),
+        "acceptance": _mean(sampling.acceptance),
+        "modes": _mean(sampling.n_chains),
         "ess_hmc": float(np.median(paper.ess)),
         "ess_importance": float(np.median(check.ess)),
         "n_unreliable": int(np.sum(~paper.is_reliable)),
@@ -113,20 +113,21 @@ def log_px(config: RunConfig, params: Any, x: tf.Tensor, seed_pair: tf.Tensor) -
 
 
 def estimate_log_px(
-    log_joint: Callable, args: tuple, n_latent: int, seed_pair: tf.Tensor, encoder: Sequence[ml.Proposal] = ()
-) -> tuple[ml.Estimate, ml.Estimate, np.ndarray]:
-    """Both estimates at figure 3's settings, and the accepted share of each chain [N]; nats per datapoint.
+    log_joint: Callable, parameters: tuple, x: tf.Tensor, n_latent: int, seed_pair: tf.Tensor
+) -> tuple[ml.Estimate, ml.Estimate, ml.Sampling]:
+    """Both estimates at figure 3's settings in nats, appendix D's first, and what its chains did.
 
-    The start of the chains, the chains and the importance samples each have a stream of their own. Importance sampling
-    takes from the chains only where to propose; the prior and a wide proposal find what the chains missed.
+    They share nothing but the model: each searches for the modes by itself, on a grid of its own, and every draw has a
+    stream of its own.
     """
-    guess = encoder[0][0] if encoder else None
-    start = ml.chain_start(log_joint, args, n_latent, draws.fold_in(seed_pair, "chain_start"), guess)
-    chains = ml.sample_posterior(log_joint, args, start, draws.fold_in(seed_pair, "chains"))
-    proposals = [*(ml.gaussian_proposal(chains, inflation) for inflation in INFLATIONS), *encoder]
-    proposals.append(ml.prior_proposal(len(start), n_latent))
-    check = ml.importance_sampling(log_joint, args, proposals, draws.fold_in(seed_pair, "importance"))
-    return ml.hmc_density_estimator(chains), check, np.asarray(chains.acceptance)
+    model = log_joint, parameters, x
+
+    def modes_for(estimator: str) -> Modes:
+        return modes.search(*model, n_latent, draws.fold_in(seed_pair, "modes", estimator))
+
+    paper, sampling = ml.appendix_d(*model, modes_for("chains"), draws.fold_in(seed_pair, "chains"))
+    check = ml.importance_sampling(*model, modes_for("importance"), draws.fold_in(seed_pair, "importance"))
+    return paper, check, sampling
 
 
 @compiled
@@ -138,14 +139,6 @@ def _bound(params: networks.Params, x: tf.Tensor, n_latent: int, seed_pair: tf.T
 def _full_bound(params: full_vb.Params, x: tf.Tensor, n_latent: int, n_train: int, seed_pair: tf.Tensor) -> tuple:
     eps = draws.normal(draws.fold_in(seed_pair, "eps"), [1, x.shape[0], n_latent])
     return full_vb.bound(params, x, eps, draws.fold_in(seed_pair, "zeta"), n_train)
-
-
-def _encoder_proposals(params: Any, x: tf.Tensor) -> list[ml.Proposal]:
-    """q(z|x) as a proposal where the model has an encoder; Monte Carlo EM has none."""
-    if not hasattr(params, "encoder"):
-        return []
-    q_z_given_x = networks.encode(params.encoder, x)
-    return [(q_z_given_x.mean().numpy(), tf.linalg.diag(q_z_given_x.stddev()).numpy())]
 
 
 def _mean(values: tf.Tensor) -> float:

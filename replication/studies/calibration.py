@@ -96,7 +96,7 @@ def _accuracy(model: KnownModel, n_seeds: int) -> list[dict]:
         x, exact = model.sample(draws.fold_in(seed_pair, "data"))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*unreliable")  # the column `flagged` counts them
-            estimates = evaluation.estimate_log_px(model.log_joint, (*model.parameters, x), model.n_latent, seed_pair)
+            estimates = evaluation.estimate_log_px(model.log_joint, model.parameters, x, model.n_latent, seed_pair)
         for name, estimate in zip(results, estimates[:2], strict=True):
             results[name].append((estimate.log_px - exact, estimate.se, ~estimate.is_reliable))
     rows = []
