@@ -121,6 +121,7 @@ def test_a_home_stays_where_it_is(root):
 def clone(tmp_path) -> Path:
     """A copy of the project as one is cloned, with its packages installed."""
     tree = small_project.copy(tmp_path / "my thesis ü")
+    shutil.copytree(paths.DATA / "tables", tree / "data/tables")
     small_project.install(tree)
     return tree
 
