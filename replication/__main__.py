@@ -60,7 +60,7 @@ def train(
     paths.cache()  # what is wrong with it is said once, not for each run
     todo = _todo(profile, only, datasets, reading, seed)
     costs = parallel.train_all(todo, paths.runs(profile), n_workers) if todo else {}
-    print(f"{parallel.in_words(costs)} The records are in {paths.runs(profile)}")
+    print(f"{parallel.costs_in_words(costs)} The records are in {paths.runs(profile)}")
 
 
 @app.command()

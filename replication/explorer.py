@@ -128,7 +128,7 @@ def recorded_models(plan: Plan) -> dict[str, Model]:
     Raises RecordError for those of a run that is recorded beyond what is asked for.
     """
     folder = paths.runs(plan.profile)
-    found = {}
+    models = {}
     for run in sorted(experiments.decoded(plan), key=lambda run: (run.dataset != "mnist", run.dataset, run.n_latent)):
         if run.n_latent < 2 or not (folder / run.run_id / records.WEIGHTS).exists():  # the map has two axes
             continue
@@ -136,10 +136,10 @@ def recorded_models(plan: Plan) -> dict[str, Model]:
         if record is None:
             continue
         across, up = sorted(np.argsort(record.kl_per_dimension)[-2:].tolist())  # the most used
-        found[f"{names.DATASETS[run.dataset]}, {run.n_latent} latent dimensions"] = Model(
+        models[f"{names.DATASETS[run.dataset]}, {run.n_latent} latent dimensions"] = Model(
             partial(records.load_weights, run, folder), run.dataset, partial(_test_images, run.dataset), (across, up)
         )
-    return found
+    return models
 
 
 @cache

@@ -218,7 +218,7 @@ def test_the_batch_tells_training_from_a_record_rewritten_from_its_checkpoint(ti
     trained = costs[tiny.replace(seed=1).run_id]
     assert trained.steps == records.require(tiny.replace(seed=1), tmp_path / "runs").facts["seconds"]
     assert 0 < trained.core_seconds < 600
-    assert parallel.in_words(costs) == (
+    assert parallel.costs_in_words(costs) == (
         f"Trained 1 run ({trained.core_seconds:.0f} core-seconds; "
         f"their steps, since they began, {trained.steps:.0f} s). "
         "Wrote the record of 1 run from the finished checkpoint, without training."

@@ -132,7 +132,7 @@ def test_engine_and_products_are_measured_in_both_arrangements(inputs, tmp_path,
     assert 10 < memory["sgemm"] < memory["engine"] and 0 < start["sgemm"] < start["engine"]
 
     benchmark.write("peers", table, tmp_path / "tables")
-    written, _ = benchmark.load("peers", tmp_path / "tables")  # six digits, rounded again when shown
+    written, _ = benchmark.read_part("peers", tmp_path / "tables")  # six digits, rounded again when shown
     np.testing.assert_allclose(written["samples_per_second"], table["samples_per_second"], rtol=1e-5)
     shown = benchmark.as_markdown(tmp_path / "tables")
     assert all(f"{rate:,.0f}" in shown for rate in written["samples_per_second"])

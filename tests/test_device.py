@@ -41,9 +41,9 @@ def test_every_gpu_that_is_there_grows(monkeypatch):
 
 def test_a_run_per_core_and_a_stated_number_on_a_gpu():
     # Fails if a machine with a GPU and many cores fills its memory with runs, or one without leaves cores idle.
-    assert device.side_by_side(64, has_gpu=False) == 64
-    assert device.side_by_side(64, has_gpu=True) == device.RUNS_ON_A_GPU
-    assert device.side_by_side(2, has_gpu=True) == 2
+    assert device.at_most_side_by_side(64, has_gpu=False) == 64
+    assert device.at_most_side_by_side(64, has_gpu=True) == device.RUNS_ON_A_GPU
+    assert device.at_most_side_by_side(2, has_gpu=True) == 2
 
 
 @pytest.mark.parametrize("asked", [0, -2, -3])
@@ -57,7 +57,7 @@ def test_a_number_of_jobs_that_would_do_nothing_is_refused(asked):
 def test_without_a_visible_gpu_no_core_stays_idle(monkeypatch):
     # Fails if a hidden GPU counts. It cannot fail the other way round on a machine that has none.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert device.runs_side_by_side() == device.side_by_side(device.joblib.cpu_count(), has_gpu=False)
+    assert device.runs_side_by_side() == device.at_most_side_by_side(device.joblib.cpu_count(), has_gpu=False)
 
 
 def test_the_device_in_a_record_is_the_one_that_tensorflow_computes_on():

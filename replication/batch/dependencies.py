@@ -51,11 +51,11 @@ def inputs(notebook: str, plan: Plan) -> list[Path]:
     source = {*package.rglob("*.py")} - {file for pattern in NOT_IN_NOTEBOOKS for file in package.glob(pattern)}
     of_batch = {runs / run.run_id for run in all_runs(plan)}
     curves = [record / records.CURVE for record in _other_records(notebook, plan) if record not in of_batch]
-    found = [curve for curve in curves if curve.exists()]
+    present = [curve for curve in curves if curve.exists()]
     for pattern in TABLES.get(notebook, ()):
-        found += {file for profile in (plan.profile, "paper") for file in paths.tables(profile).glob(pattern)}
+        present += {file for profile in (plan.profile, "paper") for file in paths.tables(profile).glob(pattern)}
     said = [paths.PAPER_CURVES, paths.PAPER_PATHS, paths.NOTEBOOKS / f"{notebook}.ipynb", _parameters_file(plan)]
-    return [*sorted(source), *said, *sorted(found)]
+    return [*sorted(source), *said, *sorted(present)]
 
 
 def _parameters_file(plan: Plan) -> Path:
@@ -67,8 +67,8 @@ def _seeds(plan: Plan) -> list[Path]:
 
 
 def _of_every_reading(plan: Plan) -> list[Path]:
-    found = [make_plan(plan.profile, reading=name) for name in READINGS]
-    runs = [run for each in found for run in (*figure2(each), *figure3(each), *choices.seeds(each))]
+    plans = [make_plan(plan.profile, reading=name) for name in READINGS]
+    runs = [run for each in plans for run in (*figure2(each), *figure3(each), *choices.seeds(each))]
     return [*_seeds(plan), *_folders(runs, plan.profile)]
 
 

@@ -31,19 +31,19 @@ FALLBACK = """
 
 def reachable_datasets() -> list[str]:
     """What the batch can run on: the paper's datasets where they can be had, else the embedded digits, loudly."""
-    found = []
+    reachable = []
     for name in ("mnist", "frey_face"):
         try:
             data.load(name)
-            found.append(name)
+            reachable.append(name)
         except UnreachableError as error:
             print(error, file=sys.stderr)
-    if "mnist" not in found:
+    if "mnist" not in reachable:
         print(FALLBACK)
         return ["digits"]
-    if "frey_face" not in found:
+    if "frey_face" not in reachable:
         print("FREY FACE CANNOT BE REACHED: its panels are left out.")
-    return found
+    return reachable
 
 
 def reproduce(profile: str, reading: str, n_jobs: int) -> None:
@@ -65,7 +65,7 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
     print(f"\nProfile {profile}, reading {reading}, on {', '.join(plan.datasets)}, {time.monotonic() - start:.0f} s.")
     if todo:
         costs = {job.name: results[job.name] for job in todo if job.samples and job.name in results}
-        print(f"{parallel.in_words(costs)} Executed {parallel.counted(len(results) - len(costs), 'notebook')}.")
+        print(f"{parallel.costs_in_words(costs)} Executed {parallel.counted(len(results) - len(costs), 'notebook')}.")
     else:
         print("Nothing to do: every run and notebook was there.")
     if undone or failures:

@@ -126,9 +126,9 @@ def to_bound(inputs: Path, folder: Path) -> pd.DataFrame:
 
     The table is written after each contender; one that was measured with this commit on this machine is kept.
     """
-    found = load("to_bound", folder)
-    is_of_here = found and {**found[1], "date": ""} == {**_machine(), "date": ""}
-    rows = found[0].to_dict("records") if found and is_of_here else []
+    earlier = read_part("to_bound", folder)
+    is_of_here = earlier and {**earlier[1], "date": ""} == {**_machine(), "date": ""}
+    rows = earlier[0].to_dict("records") if earlier and is_of_here else []
     for name in installed():
         if name == "sgemm" or name in {row["contender"] for row in rows}:
             continue
@@ -185,7 +185,7 @@ def write(part: str, table: pd.DataFrame, folder: Path) -> None:
     write_atomically(folder / f"{part}.csv", lambda file: table.to_csv(file, index=False, float_format="%.6g"))
 
 
-def load(part: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict] | None:
+def read_part(part: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict] | None:
     """A table and its facts, or None where the part has not been measured."""
     if not (folder / f"{part}.csv").exists():
         return None
@@ -194,15 +194,15 @@ def load(part: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict] | None:
 
 def draw(folder: Path, figure: Path) -> None:
     """The figure of the tables that are there: contenders and growth."""
-    found = {part: load(part, folder) for part in ("peers", "growth")}
-    tables = {part: of_part[0] for part, of_part in found.items() if of_part}
+    measured = {part: read_part(part, folder) for part in ("peers", "growth")}
+    tables = {part: table_and_facts[0] for part, table_and_facts in measured.items() if table_and_facts}
     drawn = charts.benchmark(tables.get("peers"), tables.get("growth"), CONTENDERS)
     write_atomically(figure, lambda file: drawn.savefig(file, format="svg", metadata={"Date": None}))
 
 
 def as_markdown(folder: Path = FOLDER) -> str:
     """The tables as the site shows them, each with its machine."""
-    parts = [_part_as_markdown(part, load(part, folder)) for part in TITLES]
+    parts = [_part_as_markdown(part, read_part(part, folder)) for part in TITLES]
     picture = ["![Samples per second, by contender and by size](../figures/benchmark.svg)\n"] if FIGURE.exists() else []
     return "\n".join(picture + parts)
 

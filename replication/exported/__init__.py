@@ -68,7 +68,7 @@ def collect(folder: Path, records_folder: Path) -> list[Record]:
     if not (folder / runner.JOBS).exists():
         raise RecordError(f"{folder} is no exported folder: it has no {runner.JOBS}.")
     jobs = json.loads((folder / runner.JOBS).read_text(encoding="utf-8"))
-    found, problems = [], []
+    collected, problems = [], []
     for job in jobs:
         file = folder / runner.TRAINED / f"{job['run_id']}.npz"
         try:
@@ -76,12 +76,12 @@ def collect(folder: Path, records_folder: Path) -> list[Record]:
         except (RecordError, *DAMAGED) as error:
             problems.append(f"{job['run_id']}: {error}")
             continue
-        found += [record] if record else []
+        collected += [record] if record else []
     if problems:
-        raise RecordError("\n".join([f"{len(found)} runs are recorded; these are not:", *problems]))
-    if not found:
+        raise RecordError("\n".join([f"{len(collected)} runs are recorded; these are not:", *problems]))
+    if not collected:
         raise RecordError(f"No run in {folder} has come to an evaluation point: start `python3 runner.py` there first.")
-    return found
+    return collected
 
 
 def _job(run: RunElsewhere, folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:

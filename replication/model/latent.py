@@ -68,15 +68,15 @@ def proposals(params: Params, x: np.ndarray, n: int, seed: int) -> dict[str, Pro
     """Importance sampling of log p(x) from the prior and from the encoder, for images x [M, D]."""
     q_z_given_x = networks.encode(params.encoder, tf.constant(x))
     eps = draws.normal(draws.stream(seed, 0, "samples"), [n, len(x), n_latent_of(params)])
-    found = {}
+    by_name = {}
     for name, q, z in (
         ("prior", networks.prior(n_latent_of(params)), eps),
         ("encoder", q_z_given_x, q_z_given_x.mean() + q_z_given_x.stddev() * eps),
     ):
         log_w = (networks.log_joint(params.decoder, tf.constant(x), z) - q.log_prob(z)).numpy().astype(float)
         log_px, ess = marginal_likelihood.average(log_w)
-        found[name] = Proposals(n, decoder_mean(params, z[0]), float(ess.mean()), float(log_px.mean()))
-    return found
+        by_name[name] = Proposals(n, decoder_mean(params, z[0]), float(ess.mean()), float(log_px.mean()))
+    return by_name
 
 
 def interpolation(params: Params, x_from: np.ndarray, x_to: np.ndarray, n: int) -> np.ndarray:

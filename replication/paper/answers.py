@@ -20,9 +20,9 @@ def method(proposals: Mapping[str, "Proposals"]) -> str:
     """Notebook 0: how many values of z from the prior and from the encoder count for an image."""
     how = {"prior": "blindly", "encoder": "by the encoder"}
     return names.in_lines(
-        f"Of {found.n:,} values of z proposed {how[name]}, those that count for an image: {found.ess:.0f}. "
-        f"The estimate of log p(x): {found.log_px:.0f} nats."
-        for name, found in proposals.items()
+        f"Of {proposed.n:,} values of z proposed {how[name]}, those that count for an image: {proposed.ess:.0f}. "
+        f"The estimate of log p(x): {proposed.log_px:.0f} nats."
+        for name, proposed in proposals.items()
     )
 
 
@@ -179,10 +179,14 @@ def graphics(minibatches: pd.DataFrame, mcem: pd.DataFrame, starts: pd.DataFrame
     `minibatches` and `mcem` are tables of `graphics.largest_that_fits`, the others those of `graphics.starts` and
     `graphics.first_dashed_points`.
     """
-    m = {str(name): "/".join(map(str, sorted(set(of)))) for name, of in minibatches.groupby("dataset")["minibatch"]}
-    sizes = [f"{m[name]} on {names.DATASETS[name]}" for name in m]
-    at_start = starts.groupby("dataset")["start"]
-    ranges = [f"{of.min():.1f} to {of.max():.1f} nats on {names.DATASETS[str(name)]}" for name, of in at_start]
+    sizes = [
+        f"{'/'.join(map(str, sorted(set(m))))} on {names.DATASETS[str(name)]}"
+        for name, m in minibatches.groupby("dataset")["minibatch"]
+    ]
+    ranges = [
+        f"{bound.min():.1f} to {bound.max():.1f} nats on {names.DATASETS[str(name)]}"
+        for name, bound in starts.groupby("dataset")["start"]
+    ]
     passes = "/".join(map(str, sorted(set(mcem["passes"]))))
     return names.in_lines([
         f"In figure 2 reports come after whole minibatches: M = {' and '.join(sizes)}, in each of {len(minibatches)} "

@@ -13,9 +13,12 @@ from scipy.special import xlog1py, xlogy
 
 from replication import paths
 from replication.model.baselines import MIN_STDDEV
+from replication.runs.curves import CURVE as TIDY_CURVE
+from replication.runs.curves import SIZE
 
-PANEL = ["figure", "dataset", "n_latent", "n_train"]
-CURVE = ["dataset", "n_latent", "algorithm", "split"]  # of figure 2
+# As the file of vertices names what runs/curves.py calls the size of a panel.
+PANEL = ["figure", "dataset", *SIZE.values()]
+CURVE = [SIZE["bound"] if key == "size" else key for key in TIDY_CURVE if key != "metric"]  # of figure 2
 MINIBATCH = {"mnist": 100, "frey_face": 500}  # M, as `distances` finds it
 WARM_UP_STEPS = 101  # the authors' code of April 2014: weights move when more than 100 steps came before
 PLATEAU_FROM = 10**7  # samples: wake-sleep on Frey Face has long been flat in the paper's curves
@@ -181,7 +184,7 @@ def first_dashed_points() -> pd.DataFrame:
     `steps` minibatches. `steps_at_start`: how many of them can have stayed at the start if none was better than the
     next report on train; NaN where the path has no next report.
     """
-    keys = ["dataset", "n_latent", "algorithm", "path"]
+    keys = [*CURVE[:-1], "path"]
     start = starts().query("split == 'train'").set_index(keys)["start"]
     rows = []
     for key, path in vertices(2).query("split == 'train' and not is_cut").groupby(keys):

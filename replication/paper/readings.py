@@ -151,8 +151,8 @@ AUTHORS = Reading(
 
 def departures(reading: Reading) -> list[str]:
     """Where a reading leaves the paper's words, a sentence for each choice."""
-    every = [reading.leaves_the_text, *(choice.leaves_the_text for choice in reading.choices.values())]
-    return [sentence for sentence in every if sentence]
+    sentences = [reading.leaves_the_text, *(choice.leaves_the_text for choice in reading.choices.values())]
+    return [sentence for sentence in sentences if sentence]
 
 
 READINGS = {reading.name: reading for reading in (CLOSEST, TEXT, AUTHORS)}

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from replication.paper import names
+from replication.paper.graphics import CURVE
 from replication.plots import palette
 from replication.plots.figures import LINE_STYLES, X_LIMITS, Y_LIMITS
 
@@ -22,13 +23,13 @@ def starts(vertices: pd.DataFrame, starts: pd.DataFrame, expected: Mapping[str, 
 
     `starts` is the table of `graphics.starts`; `expected` has the start of each dataset where it is known.
     """
-    begins = starts.set_index(["dataset", "n_latent", "algorithm", "split", "path"])[["samples", "start"]]
+    begins = starts.set_index([*CURVE, "path"])[["samples", "start"]]
     figure, row = plt.subplots(1, len(Y_LIMITS), figsize=(11, 4.6), layout="constrained")
     for axes, (dataset, y_limits) in zip(row, Y_LIMITS.items(), strict=True):
         low, high = X_LIMITS[dataset][0], 4e6
         axes.add_patch(Rectangle((low, y_limits[0]), high, np.diff(y_limits)[0], color="0.9", zorder=0))
         drawn = vertices[(vertices["dataset"] == dataset) & (vertices["path"] == 0)]
-        for (n_latent, algorithm, split), path in drawn.groupby(["n_latent", "algorithm", "split"]):
+        for (n_latent, algorithm, split), path in drawn.groupby(CURVE[1:]):
             colour, x, y = palette.ALGORITHMS[algorithm], path["samples_evaluated"], path["value"]
             axes.plot(x, y, color=colour, linestyle=LINE_STYLES[split], linewidth=1)
             m, start = begins.loc[(dataset, n_latent, algorithm, split, 0)]

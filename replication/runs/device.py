@@ -38,13 +38,13 @@ def runs_side_by_side(asked: int = -1) -> int:
     Raises ConfigError for any other number below 1.
     """
     if asked == -1:
-        return side_by_side(joblib.cpu_count(), _has_gpu())
+        return at_most_side_by_side(joblib.cpu_count(), _has_gpu())
     if asked < 1:
         raise ConfigError(f"{asked} jobs side by side would do nothing: ask for 1 or more, or for -1, a job per core.")
     return asked
 
 
-def side_by_side(n_cores: int, has_gpu: bool) -> int:
+def at_most_side_by_side(n_cores: int, has_gpu: bool) -> int:
     """A run per core; on a GPU no more than RUNS_ON_A_GPU, since each holds some of its memory."""
     return min(n_cores, RUNS_ON_A_GPU) if has_gpu else n_cores
 

@@ -152,14 +152,14 @@ def _remembered_interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def in_words(costs: Mapping[str, Trained]) -> str:
+def costs_in_words(costs: Mapping[str, Trained]) -> str:
     """What `train_all` did."""
     trained = [cost for cost in costs.values() if cost.core_seconds]
     said = []
     if trained:
         now, steps = (sum(part) for part in zip(*trained, strict=True))
-        costs_in_words = f"{now:.0f} core-seconds; their steps, since they began, {steps:.0f} s"
-        said.append(f"Trained {counted(len(trained), 'run')} ({costs_in_words}).")
+        price = f"{now:.0f} core-seconds; their steps, since they began, {steps:.0f} s"
+        said.append(f"Trained {counted(len(trained), 'run')} ({price}).")
     if written := len(costs) - len(trained):
         said.append(f"Wrote the record of {counted(written, 'run')} from the finished checkpoint, without training.")
     return " ".join(said) or "No run was trained."

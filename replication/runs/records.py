@@ -82,8 +82,8 @@ def load(config: RunConfig, folder: Path) -> Record | None:
 
     Raises RecordError for a damaged one, for one of another configuration, and for one that begins beyond.
     """
-    found = _read(config, folder)
-    return _up_to(config, found[0], folder) if found else None
+    stored = _read(config, folder)
+    return _up_to(config, stored[0], folder) if stored else None
 
 
 def require(config: RunConfig, folder: Path) -> Record:
@@ -99,10 +99,10 @@ def load_weights(config: RunConfig, folder: Path) -> dict[str, np.ndarray]:
 
     Raises RecordError when they are missing or damaged, or belong to more samples than `config.samples_total`.
     """
-    found = _read(config, folder, WEIGHTS)
-    if found is None:
+    stored = _read(config, folder, WEIGHTS)
+    if stored is None:
         raise _missing(config, folder)
-    record, weights = found
+    record, weights = stored
     if not _within(config, record).all():
         raise RecordError(
             f"{folder / config.run_id / WEIGHTS} are the weights after {record.samples_evaluated:,} samples, beyond "
@@ -114,17 +114,17 @@ def load_weights(config: RunConfig, folder: Path) -> dict[str, np.ndarray]:
 
 def is_complete(config: RunConfig, folder: Path) -> bool:
     """Whether the record reaches `config.samples_total`: the one answer to whether a run must be trained."""
-    found = _read(config, folder)
-    return found is not None and found[0].samples_evaluated >= config.samples_total
+    stored = _read(config, folder)
+    return stored is not None and stored[0].samples_evaluated >= config.samples_total
 
 
 def _read(config: RunConfig, folder: Path, *more: str) -> tuple[Record, bytes] | None:
     """The whole record, however long, and the bytes of one more of its files if named; None where there is none."""
     bundle = _bundle(config, folder)
-    found = bundle.read(CURVE, *more)
-    if found is None:
+    stored = bundle.read(CURVE, *more)
+    if stored is None:
         return None
-    facts, (curve, *others) = found
+    facts, (curve, *others) = stored
     if differences := config.differences(facts["config"]):
         raise RecordError(
             f"The record {bundle.folder} is of another run: {differences}. "
@@ -171,8 +171,8 @@ def _numbers_sha256(curve: bytes) -> str:
 
 def existing(configs: Iterable[RunConfig], profile: str) -> list[Record]:
     """The records of a profile that are there, each run once; raises RecordError for a damaged one."""
-    found = (load(config, paths.runs(profile)) for config in dict.fromkeys(configs))
-    return [record for record in found if record]
+    records = (load(config, paths.runs(profile)) for config in dict.fromkeys(configs))
+    return [record for record in records if record]
 
 
 def _pack(config: RunConfig, weights: Mapping[str, np.ndarray]) -> bytes:

@@ -15,26 +15,26 @@ from replication.runs import provenance
 
 
 def load_or_compute(
-    name: str, of: Mapping[str, Any], compute: Callable[[], pd.DataFrame], profile: str
+    name: str, source: Mapping[str, Any], compute: Callable[[], pd.DataFrame], profile: str
 ) -> pd.DataFrame:
-    """The table `name` of a profile, computed where it is missing or was computed from something other than `of`.
+    """The table `name` of a profile, computed where it is missing or was computed from something other than `source`.
 
     Raises RecordError where it would have to be computed although $REPLICATION_RECORDED_ONLY is 1, or is damaged.
     """
-    digest = sha256(json.dumps(of, sort_keys=True).encode())[:8]
+    digest = sha256(json.dumps(source, sort_keys=True).encode())[:8]
     bundle = Bundle(paths.tables(profile) / f"{name}-{digest}", "facts.json", {"table.csv": Hash("table_sha256")})
-    found = bundle.read("table.csv")
-    if found is None and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
+    stored = bundle.read("table.csv")
+    if stored is None and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
         raise RecordError(
             f"REPLICATION_RECORDED_ONLY=1, but there is no table {bundle.folder}. Run without it to compute it."
         )
-    if found is None:
+    if stored is None:
         with locked(bundle.folder):
-            found = bundle.read("table.csv")  # another process may have computed it meanwhile
-            if found is None:
-                facts = {"of": dict(of), **provenance.environment()}
+            stored = bundle.read("table.csv")  # another process may have computed it meanwhile
+            if stored is None:
+                facts = {"of": dict(source), **provenance.environment()}
                 table = compute().to_csv(index=False, float_format="%.6g").encode()
                 bundle.write(facts, {"table.csv": table})
-                found = facts, [table]
-    _, (table,) = found
+                stored = facts, [table]
+    _, (table,) = stored
     return pd.read_csv(io.BytesIO(table))

@@ -39,14 +39,14 @@ def variances(config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[in
                     progress.update(1)
                     if estimator == "score_function_baseline" and n_samples < 2:
                         continue
-                    of = (estimator, m, n_samples, params, engine.x_train, engine.seed)
-                    found = [_half_distance(*of, tf.constant(i, tf.int64)).numpy() for i in range(n_pairs)]
-                    halves[estimator] = np.array(found, np.float64)
+                    arguments = (estimator, m, n_samples, params, engine.x_train, engine.seed)
+                    pairs = [_half_distance(*arguments, tf.constant(i, tf.int64)).numpy() for i in range(n_pairs)]
+                    halves[estimator] = np.array(pairs, np.float64)
                 at = {"samples_evaluated": point, "batch_size": m, "n_mc_samples": n_samples}
                 rows += [
                     {**at, "estimator": estimator, "network": network}
-                    | _mean_and_ratio(of[:, i], halves[REFERENCE][:, i])
-                    for estimator, of in halves.items()
+                    | _mean_and_ratio(values[:, i], halves[REFERENCE][:, i])
+                    for estimator, values in halves.items()
                     for i, network in enumerate(NETWORKS)
                 ]
     return pd.DataFrame(rows)
@@ -56,8 +56,10 @@ def load_or_compute(
     config: RunConfig, points: Sequence[int], sizes: Sequence[tuple[int, int]], n_pairs: int, profile: str
 ) -> pd.DataFrame:
     """The table of `variances` of a profile, computed where it is missing."""
-    of = {"config": config.run_id, "marks": points, "sizes": sizes, "n_pairs": n_pairs, "reference": REFERENCE}
-    return tables.load_or_compute("gradient_variance", of, lambda: variances(config, points, sizes, n_pairs), profile)
+    source = {"config": config.run_id, "marks": points, "sizes": sizes, "n_pairs": n_pairs, "reference": REFERENCE}
+    return tables.load_or_compute(
+        "gradient_variance", source, lambda: variances(config, points, sizes, n_pairs), profile
+    )
 
 
 def _states(engine: training.Engine, points: Sequence[int]) -> list[Params]:
