@@ -13,6 +13,7 @@ from scipy.stats import multivariate_normal
 from replication import draws
 from replication.model import networks
 from replication.runs import evaluation
+from replication.runs.curves import last
 
 N_SEEDS, N_DATAPOINTS = 12, 100
 DIMENSIONS = (2, 3, 4, 5)
@@ -124,6 +125,5 @@ def _ppca_log_joint(w: tf.Tensor, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
 
 def cross_check(curves: pd.DataFrame) -> pd.DataFrame:
     """At the end of every run: appendix D minus importance sampling over the same datapoints, in nats."""
-    last = curves.groupby(["n_train", "algorithm"])["samples_evaluated"].transform("max")
     columns = ["difference", "difference_se", "acceptance", "ess_hmc", "ess_importance", "n_unreliable"]
-    return curves[curves["samples_evaluated"] == last].set_index(["n_train", "algorithm", "split"])[columns]
+    return last(curves).rename(columns={"size": "N"}).set_index(["N", "algorithm", "split"])[columns]
