@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 from replication import draws
 from replication.model import networks
 from replication.runs import evaluation
-from replication.runs.curves import last
+from replication.runs.curves import SIZE, last
 
 N_SEEDS, N_DATAPOINTS = 12, 100
 DIMENSIONS = (2, 3, 4, 5)
@@ -126,4 +126,4 @@ def _ppca_log_joint(w: tf.Tensor, x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
 def cross_check(curves: pd.DataFrame) -> pd.DataFrame:
     """At the end of every run: appendix D minus importance sampling over the same datapoints, in nats."""
     columns = ["difference", "difference_se", "acceptance", "ess_hmc", "ess_importance", "n_unreliable"]
-    return last(curves).rename(columns={"size": "N"}).set_index(["N", "algorithm", "split"])[columns]
+    return last(curves).set_index([SIZE["log_px"], "algorithm", "split"])[columns]
