@@ -194,3 +194,13 @@ def test_the_start_near_zero_has_the_zeros_of_its_source(dataset, algorithm):
         else:
             sd_of_sd = 0.01 / (2 * value.size) ** 0.5
             assert abs(np.sqrt(np.mean(value.astype(float) ** 2)) - 0.01) < 4.5 * sd_of_sd, name
+
+
+@pytest.mark.parametrize("hidden", ["tanh", "softplus"])
+def test_a_common_z_has_the_density_that_it_has_for_each_datapoint(hidden):
+    # Fails if the matrix product that serves all datapoints is that of another hidden layer.
+    decoder = params_of("digits").decoder
+    decoder = decoder._replace(hidden=networks.HIDDEN_LAYERS[hidden](*decoder.hidden))
+    x, z = np.random.default_rng(0).random((4, 64), np.float32), np.float32([[0.3, -1.0, 2.0]])
+    own = networks.log_joint(decoder, x, np.repeat(z, 4, axis=0))
+    np.testing.assert_allclose(networks.log_joint(decoder, x, z), own, rtol=1e-5)

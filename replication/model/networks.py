@@ -56,7 +56,7 @@ class BernoulliDecoder(NamedTuple):
 
         A matrix product: one hidden layer and one sum over pixels serve all datapoints.
         """
-        h = tf.tanh(self.hidden(z))
+        h = self.hidden.units(z)
         x_l = tf.tensordot(h, self.logits.w @ tf.transpose(x), axes=1) + tf.linalg.matvec(x, self.logits.b)
         return x_l - tf.reduce_sum(tf.math.softplus(self.logits(h)), axis=-1, keepdims=True)
 
