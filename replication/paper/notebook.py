@@ -4,7 +4,6 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 from IPython import get_ipython
 
 from replication.config import ConfigError
@@ -35,14 +34,6 @@ def _show_figures() -> None:
     shell = get_ipython()
     if hasattr(shell, "kernel"):
         shell.enable_matplotlib("inline")
-
-
-def table(rows: pd.DataFrame, if_empty: str) -> pd.DataFrame | None:
-    """What a notebook shows as a table; where it has no row, the sentence is printed instead."""
-    if rows.empty:
-        print(if_empty)
-        return None
-    return rows
 
 
 def _injected_parameters() -> list[str]:
