@@ -14,6 +14,12 @@ from replication.config import RunConfig
 from replication.errors import UnreachableError
 
 
+def pytest_configure(config):
+    """Let the user's data be found from copies of the project, too: a relative folder starts at the repository."""
+    if folder := paths.data_override():
+        os.environ["REPLICATION_DATA_DIR"] = str(folder.resolve())
+
+
 def pytest_terminal_summary(terminalreporter):
     """Print what tests `said` by record_property: what they print themselves does not leave a parallel worker."""
     for report in terminalreporter.getreports("passed"):
