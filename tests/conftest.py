@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import small_project
 
-from replication import data
+from replication import data, paths
 from replication.config import RunConfig
 from replication.errors import UnreachableError
 
