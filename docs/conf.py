@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import pandas as pd
 from docutils import nodes
 from docutils.utils import new_document
 from myst_parser.parsers.sphinx_ import MystParser
@@ -17,7 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 import replication
 from replication import benchmark, paths
 from replication.config import RunConfig
-from replication.paper import report
+from replication.paper import names, report
 from replication.paper.plans import make_plan
 
 project = "Auto-Encoding Variational Bayes, replicated"
@@ -74,25 +75,30 @@ def verdict_tables() -> str:
 def commands() -> str:
     """The commands of make and of the package, from what they say of themselves."""
     targets = re.findall(r"^([\w-]+):[^#\n]*## (.+)$", (paths.ROOT / "Makefile").read_text(), re.MULTILINE)
-    table = "".join(f"| `make {name}` | {purpose} |\n" for name, purpose in targets)
+    rows = [(f"`make {name}`", purpose) for name, purpose in targets]
+    table = names.markdown(pd.DataFrame(rows, columns=["command", "what it does"]))
     typer = [sys.executable, "-m", "typer", "replication.__main__", "utils", "docs", "--name", "python -m replication"]
     options = subprocess.run(typer, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
     each = options[options.index("\n## ") :]  # without the overview, which cuts sentences
-    return f"| command | what it does |\n|---|---|\n{table}{each}"
+    return f"{table}\n{each}"
 
 
 def settings_of_a_run() -> str:
     """The fields of RunConfig, as its own page has them."""
-    return "\n## Settings of a run\n\n" + "\n".join(settings_table(RunConfig)) + "\n"
+    return f"\n## Settings of a run\n\n{settings_table(RunConfig)}\n"
 
 
-def settings_table(settings: type[BaseModel]) -> list[str]:
+def settings_table(settings: type[BaseModel]) -> str:
     """A Markdown table of a configuration's fields."""
-    lines = ["| setting | default | what it is |", "|---|---|---|"]
-    for field, info in settings.model_fields.items():
-        default = "" if info.is_required() else f"`{info.default!r}`"
-        lines.append(f"| `{field}` | {default} | {info.description.replace('|', chr(92) + '|')} |")
-    return lines
+    rows = [
+        (
+            f"`{field}`",
+            "" if info.is_required() else f"`{info.default!r}`",
+            (info.description or "").replace("|", r"\|"),
+        )
+        for field, info in settings.model_fields.items()
+    ]
+    return names.markdown(pd.DataFrame(rows, columns=["setting", "default", "what it is"]))
 
 
 def navigation() -> str:
@@ -161,7 +167,7 @@ class Markdown(SphinxDirective):
 def docstring_as_markdown(app, what: str, name: str, obj: object, options, lines: list[str]) -> None:
     """Docstrings are Markdown; a configuration's fields have descriptions instead."""
     if isinstance(obj, type) and issubclass(obj, BaseModel):
-        lines += ["", *settings_table(obj)]
+        lines += ["", *settings_table(obj).splitlines()]
     sentence = lines.index("") if "" in lines else len(lines)
     lines[sentence:] = ["", ".. markdown::", "", *(f"   {line}" for line in lines[sentence:]), ""]
 
