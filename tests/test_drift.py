@@ -38,6 +38,8 @@ RUNS = [
 # Processors round differently. Here that moves the first evaluation point by less than this, and a change of the
 # algorithm by far more. AEVB on Frey Face amplifies rounding to several nats, so it is compared exactly, below.
 NATS = 0.5
+# Full VB with 1000 datapoints amplifies it: an AMD EPYC ends 0.9 nats from the record of an Intel Xeon.
+NATS_OF_FULL_VB = 2.0
 
 # SHA-256 of the grey values of train and test, the same on every processor. Other images of the same kind would move
 # a bound by less than NATS.
@@ -76,14 +78,14 @@ def test_the_first_evaluation_point_is_the_recorded_one(config, tmp_path, load_o
     for split, measure in expected.index:
         if (split, measure) == ("train", "evaluated") and evaluation.trains_on_its_bound(config):
             continue  # older records have it, of other datapoints
-        noise = 0.0
+        noise, nats = 0.0, NATS_OF_FULL_VB if config.algorithm == "full_vb" else NATS
         is_bound = config.metric == "bound" and config.algorithm != "full_vb"
         if is_bound and split == "test":  # the KL is exact: it has no noise of eps
             assert again.loc[(split, measure), "kl"] == pytest.approx(expected.loc[(split, measure), "kl"], abs=NATS)
             _, sd = eps_noise.bound(shorter, records.load_weights(shorter, tmp_path), split)
             noise = 4 * 2**0.5 * sd  # the record and the new run have a draw of eps each
         value = again.loc[(split, measure), "value"]
-        assert value == pytest.approx(expected.loc[(split, measure), "value"], abs=NATS + noise), (split, measure)
+        assert value == pytest.approx(expected.loc[(split, measure), "value"], abs=nats + noise), (split, measure)
 
 
 @pytest.mark.drift
