@@ -15,7 +15,7 @@ JOBS ?= $(shell $(VENV)/bin/python -c "from replication.runs import device; prin
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH :=
 
-.PHONY: reproduce cluster test test-benchmark test-faults test-environment test-cluster test-mutations drift notebooks nbval verdict site explorer benchmark lab lint lock clean
+.PHONY: reproduce cluster test test-benchmark test-faults test-environment test-cluster test-mutations test-overrides drift notebooks nbval verdict site explorer benchmark lab lint lock clean
 
 reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper; READING=text or closest (default)
 	python -m replication reproduce --profile $(PROFILE) --reading $(READING) --jobs $(JOBS)
@@ -40,6 +40,9 @@ test-environment: $(INSTALLED)  ## environment.yml, for conda and Binder: its li
 test-cluster: $(INSTALLED)  ## `make cluster` on a real Slurm of one node, started on this Debian or Ubuntu machine as root
 	command -v slurmctld slurmd munged >/dev/null || { apt-get update -qq && apt-get install -y -qq slurm-wlm munge; }
 	python -m pytest -s -m cluster tests/test_cluster.py
+
+test-overrides: $(INSTALLED)  ## every notebook with every override of a single setting, on digits: it runs, or is refused in words
+	python -m pytest -n $(JOBS) --dist worksteal -m overrides tests
 
 test-mutations: $(INSTALLED)  ## about a hundred faults, put in one after another: the tests that are for each see it
 	python tests/run_mutations.py

@@ -127,7 +127,7 @@ def test_the_explorer_has_no_map_of_a_single_latent_dimension(execute):
     assert "no recorded run with two latent dimensions or more" in said
 
 
-@pytest.mark.faults
+@pytest.mark.overrides
 @pytest.mark.parametrize("overrides", single_overrides(), ids=str)
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_runs_or_is_refused_in_words(execute, name, overrides):
