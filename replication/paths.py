@@ -10,7 +10,6 @@ from replication.errors import DataError, RecordError, ReplicationError
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
-PAPER_CURVES = DATA / "paper" / "curves.csv"
 PAPER_PATHS = DATA / "paper" / "paths.csv"
 FIRST_ITERATIONS = DATA / "tables" / "first_iterations.csv"
 

@@ -54,7 +54,7 @@ def inputs(notebook: str, plan: Plan) -> list[Path]:
     present = [curve for curve in curves if curve.exists()]
     for pattern in TABLES.get(notebook, ()):
         present += {file for profile in (plan.profile, "paper") for file in paths.tables(profile).glob(pattern)}
-    said = [paths.PAPER_CURVES, paths.PAPER_PATHS, paths.NOTEBOOKS / f"{notebook}.ipynb", _parameters_file(plan)]
+    said = [paths.PAPER_PATHS, paths.NOTEBOOKS / f"{notebook}.ipynb", _parameters_file(plan)]
     return [*sorted(source), *said, *sorted(present)]
 
 

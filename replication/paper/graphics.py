@@ -1,18 +1,17 @@
 """What the drawings of figures 2 and 3 give away beside the curves: minibatches, the start, the warm-up, the split.
 
-`paths.csv` has every vertex of every path in the paper's vector drawing, those outside the axes too.
+They stand on every vertex of every path in the paper's vector drawing, those outside the axes too.
 """
 
 from collections.abc import Iterable
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import xlog1py, xlogy
 
-from replication import paths
 from replication.model.baselines import MIN_STDDEV
+from replication.paper import reference
 from replication.runs.curves import CURVE as TIDY_CURVE
 from replication.runs.curves import SIZE
 
@@ -48,21 +47,9 @@ class Axis(NamedTuple):
 
 
 def vertices(figure: int) -> pd.DataFrame:
-    """Every vertex of figure 2 or 3; `value` in nats per datapoint.
-
-    `is_cut`: no report, the path leaves the drawing there. `path` counts a curve's paths: some are of two runs.
-    """
-    vertices = _all_vertices()
+    """Every vertex of figure 2 or 3: `reference.vertices`, which says what its columns are."""
+    vertices = reference.vertices()
     return vertices[vertices["figure"] == figure].reset_index(drop=True)
-
-
-@cache
-def _all_vertices() -> pd.DataFrame:
-    vertices = pd.read_csv(paths.PAPER_PATHS)
-    lowest = vertices.groupby(PANEL, dropna=False)["value"].transform("min")
-    is_cut = vertices["value"] == lowest
-    path = is_cut.groupby([vertices[key] for key in [*PANEL, "algorithm", "split"]], dropna=False).cumsum() - 1
-    return vertices.assign(is_cut=is_cut, path=path)
 
 
 def fit_axis(drawn: np.ndarray, unit: float, is_log: bool) -> Axis:

@@ -13,15 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from replication.paper import names
+from replication.paper import names, reference
 from replication.plots import palette
 from replication.runs.curves import CURVE
 
 LINE_STYLES = {"train": (0, (4, 2)), "test": "-"}
-Y_LIMITS = {"mnist": (-150, -95), "frey_face": (0, 1600)}  # the paper's axes
 X_LIMITS = {"mnist": (1e5, 2.5e8), "frey_face": (1e5, 1e8)}  # as far as the paper's curves go
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-Y_LIMITS_3, X_LIMITS_3 = (-160, -100), (0, 60)
+X_LIMITS_3 = (0, 60)
 
 
 def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
@@ -45,7 +44,7 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
             _lines(axes, ours[ours["size"] == size], is_papers=False)
             axes.set(title=names.panel("bound", dataset, size), xscale="log")
             axes.set_xlim(*X_LIMITS.get(dataset, (None, None)))
-            axes.set_ylim(*_y_limits(Y_LIMITS.get(dataset), _ends(ours)))
+            axes.set_ylim(*_y_limits(reference.Y_LIMITS.get(("bound", dataset)), _ends(ours)))
             axes.grid(alpha=0.25, linewidth=0.5)
             axes.set_xlabel("training samples evaluated")
         row[0].set_ylabel(r"lower bound $\mathcal{L}$ [nats]")
@@ -59,13 +58,13 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame) -> Figure:
     figure, row = plt.subplots(1, len(sizes), figsize=(4.6 * len(sizes), 4.2), squeeze=False, layout="constrained")
     dataset = curves["dataset"].iloc[0]
     for axes, size in zip(row[0], sizes, strict=True):
-        reference = paper[(paper["dataset"] == dataset) & (paper["size"] == size)]
+        drawn = paper[(paper["dataset"] == dataset) & (paper["size"] == size)]
         ours = curves[curves["size"] == size]
-        for table, is_papers in ((reference, True), (ours, False)):
+        for table, is_papers in ((drawn, True), (ours, False)):
             _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), is_papers)
         axes.set(title=names.panel("log_px", dataset, size), xlim=X_LIMITS_3)
         axes.set_xlabel("training samples evaluated (millions)")
-        axes.set_ylim(*_y_limits(Y_LIMITS_3 if len(reference) else None, _ends(curves)))
+        axes.set_ylim(*_y_limits(reference.Y_LIMITS["log_px", dataset] if len(drawn) else None, _ends(curves)))
         axes.grid(alpha=0.25, linewidth=0.5)
         longest = ours["samples_evaluated"].max() / 1e6
         if longest < 0.9 * X_LIMITS_3[1]:  # a short run fills its panel

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from replication.paper import names
+from replication.paper import names, reference
 from replication.paper.graphics import CURVE
 from replication.plots import palette
-from replication.plots.figures import LINE_STYLES, X_LIMITS, Y_LIMITS
+from replication.plots.figures import LINE_STYLES, X_LIMITS
 
 CHANCE = 12**-0.5  # r.m.s. distance of a uniform number from a whole one
 LOWEST = {"mnist": -620, "frey_face": -700}
@@ -24,9 +24,9 @@ def starts(vertices: pd.DataFrame, starts: pd.DataFrame, expected: Mapping[str, 
     `starts` is the table of `graphics.starts`; `expected` has the start of each dataset where it is known.
     """
     begins = starts.set_index([*CURVE, "path"])[["samples", "start"]]
-    figure, row = plt.subplots(1, len(Y_LIMITS), figsize=(11, 4.6), layout="constrained")
-    for axes, (dataset, y_limits) in zip(row, Y_LIMITS.items(), strict=True):
-        low, high = X_LIMITS[dataset][0], 4e6
+    figure, row = plt.subplots(1, len(X_LIMITS), figsize=(11, 4.6), layout="constrained")
+    for axes, (dataset, (low, _)) in zip(row, X_LIMITS.items(), strict=True):
+        y_limits, high = reference.Y_LIMITS["bound", dataset], 4e6
         axes.add_patch(Rectangle((low, y_limits[0]), high, np.diff(y_limits)[0], color="0.9", zorder=0))
         drawn = vertices[(vertices["dataset"] == dataset) & (vertices["path"] == 0)]
         for (n_latent, algorithm, split), path in drawn.groupby(CURVE[1:]):
