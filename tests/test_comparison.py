@@ -38,6 +38,18 @@ def test_no_difference_where_the_paper_shows_no_curve():
     assert np.isnan(at_the_end(curves_of(-20.0, dataset="digits")).loc[0, "difference"])
 
 
+def test_runs_of_unequal_length_are_compared_at_equal_samples():
+    # Fails if the longer run is judged at its own end, where it is within, beside the shorter one, which is not yet.
+    paper = reference.curves(metric="bound", dataset="mnist", size=20, algorithm="aevb", split="test")
+    near, far = (float(reference.value_at(paper, x)) for x in (1_000_000, 10_000_000))
+    short = curves_of(near + 5)
+    long = pd.concat([curves_of(near + 1), curves_of(far, samples=10_000_000).iloc[1:]])
+    tables = {"short": comparison.compare(short), "long": comparison.compare(long)}
+    assert comparison.within_at_equal_samples(tables) == ({"short": 0, "long": 1}, 1)
+    worse = comparison.compare(pd.concat([curves_of(near + 5), curves_of(far, samples=10_000_000).iloc[1:]]))
+    assert comparison.within_at_equal_samples(tables | {"long": worse}) == ({"short": 0, "long": 0}, 1)
+
+
 def test_seeds_are_averaged():
     both = pd.concat([curves_of(-120.0), curves_of(-122.0, seed=1)])
     assert at_the_end(both).loc[0, "ours"] == -121

@@ -10,8 +10,8 @@ the images, which the reading `authors` knows. `narrow_tolerance` asks of Frey F
 set on 27 November 2026, before any run of that reading was compared with the paper beyond its first points.
 """
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cache, reduce
 from typing import Any
 
 import numpy as np
@@ -114,6 +114,19 @@ def counts(judged: pd.DataFrame) -> dict[str, float]:
         "within_late": int((judged["late"] == 1).sum()),
         "distance": float(judged["distance"].mean()),
     }
+
+
+def within_at_equal_samples(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, int], int]:
+    """How many curves of each table of `compare` are within at the furthest point that all have, and of how many.
+
+    Runs of one reading may be shorter than those of another: at their own ends they are not compared alike.
+    """
+    common = [table.dropna(subset=["difference"])[[*CURVE, "point"]] for table in tables.values()]
+    points = reduce(lambda left, right: left.merge(right), common)
+    furthest = points.groupby(CURVE, as_index=False)["point"].max()
+    rows = {name: table.merge(furthest, on=[*CURVE, "point"]) for name, table in tables.items()}
+    within = {name: int((table["difference"].abs() <= table["tolerance"]).sum()) for name, table in rows.items()}
+    return within, len(furthest)
 
 
 @cache

@@ -146,6 +146,7 @@ def beside_each_other(reports: Mapping[str, Report]) -> pd.DataFrame:
         f"within at every point from {names.scientific(comparison.ALONG_FROM)} on",
     )
     late, distance = "within at every point beyond the search's limit", "mean distance [tolerances]"
+    equal, n_equal = comparison.within_at_equal_samples({name: report.compared for name, report in reports.items()})
     columns = {}
     for name, report in reports.items():
         counts = report.counts
@@ -154,6 +155,7 @@ def beside_each_other(reports: Mapping[str, Report]) -> pd.DataFrame:
             edge: f"{counts['within']} of {n}",
             **{word: f"{counts[word]} of {n}" for word in ("above", "below", "too short", "not run")},
             "within by the narrower tolerance": f"{counts['within_narrow']} of {n}",
+            "within at the last point that all readings have": f"{equal[name]} of {n_equal}",
             along: f"{counts['within_along']} of {n}",
             late: f"{counts['within_late']} of {counts['late']}",
             distance: f"{counts['distance']:.2f}",
@@ -259,7 +261,8 @@ def as_readme(reports: Mapping[str, Report]) -> str:
     return "\n\n".join([
         "A curve is judged at its right edge: the furthest number of training samples that our run and the paper's "
         f"drawing have in common. Runs of figure 2 are planned to {planned} samples, and the paper's curves go to "
-        f"{drawn}. A shorter run is judged at its own end. Far above the paper's curve is a miss, as is far below.",
+        f"{drawn}. A shorter run is judged at its own end, so readings whose runs differ in length are compared alike "
+        "only at the last point that all have. Far above the paper's curve is a miss, as is far below.",
         names.markdown(table.rename(columns="`{}`".format).reset_index(names="")),
         f"{tolerances()} The mean distance is that of all evaluation points from "
         f"{names.scientific(comparison.ALONG_FROM)} samples on. {_provenance([first, *others])}",
