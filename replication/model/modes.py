@@ -37,13 +37,24 @@ class Modes(NamedTuple):
     log_mass: np.ndarray
 
 
-def search(log_joint: Callable, parameters: tuple, x: tf.Tensor, n_latent: int, seed_pair: tf.Tensor) -> Modes:
+def search(
+    log_joint: Callable,
+    parameters: tuple,
+    x: tf.Tensor,
+    n_latent: int,
+    seed_pair: tf.Tensor,
+    starts: np.ndarray | None = None,
+) -> Modes:
     """The modes of p(z|x) of every datapoint x [N, D]; `log_joint(*parameters, x, z)` is log p(x, z).
 
     A grid over the latent space, shifted at random, is scored for all datapoints; from the highest of each datapoint's
-    local maxima on it Newton's method climbs on. Raises EstimatorError where the density is finite nowhere on the grid.
+    local maxima on it Newton's method climbs on, and from `starts` [K, N, n_latent]: with more than some 5 dimensions
+    the grid is too coarse. Raises EstimatorError where the density is finite nowhere on the grid.
     """
     z, value = _starts(log_joint, parameters, x, n_latent, seed_pair)
+    if starts is not None:
+        scores = [log_joint(*parameters, x, tf.constant(start, tf.float32)).numpy() for start in starts]
+        z, value = np.concatenate([z, starts]), np.concatenate([value, scores])
     if bad := np.sum(np.isneginf(value[0])):
         raise EstimatorError(
             f"The log density of {bad} of {len(x)} datapoints is finite nowhere on a grid over the latent space: "
