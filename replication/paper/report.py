@@ -223,32 +223,35 @@ def most_misses(report: Report) -> str:
     outside = points[is_outside & (points["point"] >= comparison.ALONG_FROM)]
     first = outside.groupby(CURVE)["point"].min()
     since = names.range_in_words(first.min(), first.max(), names.scientific)
-    leave = f"ours leave the tolerance after {since} samples, and" if len(first) else "ours"
+    leave = f"ours leave the tolerance after {since} samples and" if len(first) else "ours"
     low, high = most["difference"].min(), most["difference"].max()
     return (
         f"Of the {len(misses)} misses {len(most)} are {names.ALGORITHMS[algorithm]} on {names.DATASETS[dataset]} in "
-        f"figure {reference.FIGURES[metric]}: {leave} are "
-        f"{names.range_in_words(low, high, '{:+.1f}'.format)} nats from the paper's at the right edge."
+        f"figure {reference.FIGURES[metric]}: {leave} end "
+        f"{names.range_in_words(low, high, '{:+.1f}'.format)} nats from the paper's."
     )
 
 
 def in_plain_words(report: Report) -> str:
-    """What reproduces and what does not, in three sentences for somebody who has read the paper's abstract."""
+    """What reproduces and what does not, in four points for somebody who has read the paper's abstract."""
     above, needed, gap = (report.claims[report.claims["claim"] == claim.says] for claim in FIRST_CLAIMS)
     low, high = needed["ours"].min(), needed["ours"].max()
     figure2, figure3, face = (
         comparison.tolerance(*which) for which in (("bound", "mnist"), ("log_px", "mnist"), ("bound", "frey_face"))
     )
     counts = report.counts
-    return (
-        "**What reproduces.** At equal training samples AEVB's lower bound is above wake-sleep's at every point "
-        f"compared in {claims.counted(above, with_failures=False)} curves, and wake-sleep needs {low:.1f} to "
-        f"{high:.0f} times as many samples to get as far; superfluous latent variables do not widen the gap between "
-        f"train and test in {claims.counted(gap, with_failures=False)} cases. Of the {counts['curves']} curves that "
-        f"the paper draws, {counts['within']} of ours end within {figure2:g} nats of the paper's on MNIST in figure 2 "
-        f"({figure3:g} in figure 3, {face:.0f} on Frey Face; a nat is the unit of a logarithm to the base e, here per "
-        f"image). **What does not.** {most_misses(report)}"
+    points = (
+        "**AEVB or wake-sleep.** After equally many training samples AEVB's lower bound is the higher one, at every "
+        f"point compared, in {claims.counted(above, with_failures=False)} curves. Wake-sleep needs {low:.1f} to "
+        f"{high:.0f} times as many samples to get as far.",
+        "**More latent variables than needed.** They do not widen the gap between train and test in "
+        f"{claims.counted(gap, with_failures=False)} cases.",
+        f"**The paper's {counts['curves']} curves.** {counts['within']} of ours end close to the paper's: within "
+        f"{figure2:g} nats on MNIST in figure 2, {figure3:g} in figure 3, {face:.0f} on Frey Face. A nat is the unit "
+        "of a logarithm to the base e; all values are per image.",
+        f"**What does not reproduce.** {most_misses(report)}",
     )
+    return "\n".join(f"- {point}" for point in points)
 
 
 def as_readme(reports: Mapping[str, Report]) -> str:
