@@ -23,8 +23,8 @@ from replication.runs import evaluation, records
 N_LATENT = (3, 5, 10, 20, 200)
 MAX_LATENT = 20  # for log p(x): a Hessian of more dimensions takes too long
 SAMPLES = 100_000_000
-N_IMAGES = 1000  # of each split for which q is optimised
-N_STEPS, LEARNING_RATE, N_DRAWS = 600, 0.1, 4  # of Adam, in the standard deviations that q starts with
+N_IMAGES = 300  # of each split for which q is optimised
+N_STEPS, LEARNING_RATE, N_DRAWS = 400, 0.1, 4  # of Adam, in the standard deviations that q starts with
 N_EVALUATION_DRAWS = 100
 N_IMPORTANCE = 200  # draws from each proposal
 DECAY = 0.9, 0.999  # of Adam's means of the gradient and of its square
