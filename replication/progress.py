@@ -1,19 +1,51 @@
 """One progress bar for everything that takes longer than a few seconds."""
 
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import IO
 
-from tqdm.auto import tqdm
+import tqdm
+
+SECONDS_BETWEEN_LINES = 15  # a twentieth of the time so far where that is more: hours take some dozens of lines
+LINE = "{percentage:.0f}% of {total_fmt} {unit}s after {elapsed}, {remaining} to go at {rate_fmt}{postfix}"
+WIDTH, HEIGHT = 200, 20  # else they are those of the terminal that papermill has, which may have none
 
 
 def is_watched() -> bool:
     """Whether somebody may see a bar: in a terminal or a notebook."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    return sys.stderr.isatty() or _is_notebook()
 
 
-def bar(total: int, unit: str, initial: int = 0) -> tqdm:
+def bar(total: int, unit: str, initial: int = 0) -> tqdm.tqdm:
     """A bar where it is watched, silence elsewhere; `initial` of the total were done before.
 
-    Its rate is that of the last minutes: runs differ, and the time that is left should not jump between them.
+    In a notebook a line every few seconds: `papermill --log-output` prints it, and the saved notebook keeps it.
+    The rate is that of the last minutes: runs differ, and the time that is left should not jump between them.
     """
+    kind = partial(_Lines, file=sys.stdout, bar_format=LINE, ncols=WIDTH, nrows=HEIGHT) if _is_notebook() else tqdm.tqdm
     disable = not is_watched() or not total
-    return tqdm(total=total, initial=initial, unit=unit, unit_scale=True, smoothing=0.02, disable=disable)
+    return kind(total=total, initial=initial, unit=unit, unit_scale=True, smoothing=0.02, disable=disable)
+
+
+def _is_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
+class _Lines(tqdm.tqdm):
+    """A bar below which the next one stands, where others are drawn over."""
+
+    @staticmethod
+    def status_printer(file: IO[str]) -> Callable[[str], None]:
+        """What prints the bar, unless it has just done so."""
+        start = next_at = time.monotonic()
+
+        def say(line: str) -> None:
+            nonlocal next_at
+            now = time.monotonic()
+            if line and now >= next_at:
+                next_at = now + max(SECONDS_BETWEEN_LINES, (now - start) / 20)
+                print(line, file=file, flush=True)
+
+        return say

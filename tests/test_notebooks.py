@@ -159,6 +159,17 @@ def test_a_notebook_that_lost_its_pictures_is_an_error(write, tmp_path, monkeypa
     assert (tmp_path / "1_drawn.ipynb").read_text() == before
 
 
+def test_training_in_a_notebook_is_seen_as_lines(write, tmp_path):
+    # `papermill --log-output` prints lines, not what is drawn over or a widget. Fails if nothing is said, or if a bar
+    # depends on the width of a terminal that is none.
+    first = "from replication import progress\nprogress.SECONDS_BETWEEN_LINES = 0"
+    write("long", first, "with progress.bar(100, 'sample') as bar:\n    bar.update(50)\n    bar.refresh()")
+    notebooks.execute("long", tmp_path / "out.ipynb", {})
+    outputs = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
+    said = "".join(output.text for output in outputs)
+    assert "\n50% of 100 samples after 00:00, 00:00 to go at " in said and "\r" not in said
+
+
 @pytest.mark.faults
 def test_a_kernel_that_is_slow_to_start_is_waited_for():
     # Fails if a busy machine's kernels count as dead: the batch then failed at one notebook after another.

@@ -8,12 +8,15 @@ import pandas as pd
 
 from replication.config import N_MCEM_UPDATES
 from replication.paper import claims, comparison, evidence, names
+from replication.paper.changes import NO_CHANGE, Change
 from replication.paper.graphics import WARM_UP_STEPS
-from replication.runs import curves
+from replication.runs import curves, parallel
 from replication.runs.records import Record
 
 if TYPE_CHECKING:
     from replication.model.latent import Proposals  # imports TensorFlow
+
+CLEAR = 2  # standard errors beyond which a change counts
 
 
 def method(proposals: Mapping[str, "Proposals"]) -> str:
@@ -60,13 +63,38 @@ def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record]
     return names.in_lines(lines)
 
 
-def lower_bound(runs: list[Record]) -> str:
+def change(made: Change) -> list[str]:
+    """What a changed assumption does on test; nothing where none is changed."""
+    on_test = made.effect[made.effect["split"] == "test"]
+    lines = []
+    for dataset, rows in on_test.groupby("dataset", sort=False):
+        clear = rows["difference"].abs() > CLEAR * rows["se"]
+        higher, lower = ((clear & side).sum() for side in (rows["difference"] > 0, rows["difference"] < 0))
+        ends = [f"{row.difference:+.1f} ± {row.se:.1f}" for row in rows.sort_values("difference").itertuples()]
+        lines.append(
+            f"With {made.words} on {names.DATASETS[str(dataset)]}, minus the standard run at the last point that both "
+            f"have, on test: {ends[0] if len(ends) == 1 else f'{ends[0]} to {ends[-1]}'} nats (± one standard error). "
+            f"Beyond {CLEAR} standard errors: {higher} of {parallel.counted(len(rows), 'pair')} of runs higher, "
+            f"{lower} lower."
+        )
+    if made.words and on_test.empty and not made.n_alone:
+        lines.append(f"With {made.words} the runs are the standard ones: nothing is changed.")
+    if made.n_alone:
+        lines.append(
+            f"{parallel.counted(made.n_alone, 'run')} with {made.words} ha{'s' if made.n_alone == 1 else 've'} no "
+            "standard run to be compared with: none is recorded, and at paper scale none is trained for it."
+        )
+    return lines
+
+
+def lower_bound(runs: list[Record], made: Change = NO_CHANGE) -> str:
     """Notebook 2: whether AEVB is ahead of wake-sleep, by how much, and how many curves are the paper's."""
     table = comparison.compare(curves.table(runs))
     above = claims.check(table, claims=[claims.ABOVE])
     lines = [
+        *change(made),
         "AEVB is above wake-sleep at every evaluation point, from where the paper draws both, in "
-        f"{claims.counted(above, with_failures=False)} curves{claims.failures(above)}."
+        f"{claims.counted(above, with_failures=False)} curves{claims.failures(above)}.",
     ]
     for dataset, cases in claims.check(table, claims=[claims.SAMPLES_NEEDED]).groupby("dataset", sort=False):
         ours, paper = (claims.range_in_words(cases, source, digits=1) for source in claims.SOURCES)
@@ -77,10 +105,10 @@ def lower_bound(runs: list[Record]) -> str:
     return names.in_lines([*lines, _within(table)])
 
 
-def marginal_likelihood(runs: list[Record]) -> str:
+def marginal_likelihood(runs: list[Record], made: Change = NO_CHANGE) -> str:
     """Notebook 3: which algorithm explains the data best, and where we are furthest from the paper."""
     every_curve = curves.table(runs)
-    lines = []
+    lines = change(made)
     for (_, dataset, n_train), best in comparison.best_on_test(every_curve).groupby(curves.PANEL, sort=False):
         order = ", ".join(
             f"{names.ALGORITHMS[algorithm]} {value:.0f}"

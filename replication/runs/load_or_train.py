@@ -5,12 +5,12 @@ import os
 from replication import paths
 from replication.config import RunConfig
 from replication.errors import RecordError
-from replication.runs import records
+from replication.runs import duration, records
 from replication.runs.parallel import train_all
 
 
 def load_or_train(configs: list[RunConfig], profile: str) -> list[records.Record]:
-    """The records of a profile, after training those that are missing, a run per core.
+    """The records of a profile, after training those that are missing, a run per core; first it says how long.
 
     At paper scale a record that does not reach `samples_total` yet is taken as it is: `python -m replication train`
     extends it. Elsewhere it is what an interruption left, and is trained to its end.
@@ -31,5 +31,6 @@ def load_or_train(configs: list[RunConfig], profile: str) -> list[records.Record
             + f"\nTrain them with `python -m replication train --profile {profile}`."
         )
     if missing:
+        print(duration.in_words(missing, folder))
         train_all(missing, folder)
     return [records.require(config, folder) for config in configs]

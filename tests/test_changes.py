@@ -1,0 +1,102 @@
+"""A changed assumption stands beside the standard run, and what it did is the difference of their recorded values."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from replication import paths
+from replication.paper import answers, changes, experiments, plans
+from replication.paper.choices import seeds
+from replication.runs import load_or_train, records, training
+from replication.runs.records import Record
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Runs are trained here, in this process; a few steps take longer to compile than to take."""
+
+    def train_here(configs, folder):
+        for config in configs:
+            training.train(config, folder)
+
+    monkeypatch.setattr(paths, "out", lambda profile: tmp_path)
+    monkeypatch.setattr(load_or_train, "train_all", train_here)
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def _plan(**overrides) -> plans.Plan:
+    return plans.make_plan("smoke", overrides={"samples_total": 500, "n_latent": 2, **overrides})
+
+
+def _runs(plan: plans.Plan) -> list[Record]:
+    return load_or_train.load_or_train(experiments.figure2(plan), plan.profile)
+
+
+def _not_run(plan: plans.Plan) -> list[Record]:
+    return [Record(config, pd.DataFrame(), {}) for config in experiments.figure2(plan)]
+
+
+def test_the_effect_is_the_difference_to_the_standard_run_which_is_trained():
+    # Fails if the pairs are of two algorithms, if the sign is wrong, or if the standard run has the change, too.
+    plan = _plan(initialisation="fan_in")
+    runs = _runs(plan)
+    change = changes.beside_standard(experiments.figure2, plan, runs)
+    assert change.words == "initialisation = fan_in" and change.n_alone == 0
+    for run in runs:
+        plain = records.require(run.config.replace(initialisation="paper_sd"), paths.runs("smoke"))
+        ours, theirs = (
+            record.curve.query("split == 'test' and samples_evaluated == 500").iloc[0] for record in (run, plain)
+        )
+        row = change.effect.query("split == 'test' and algorithm == @run.config.algorithm").iloc[0]
+        assert row["difference"] == pytest.approx(ours["value"] - theirs["value"]) != 0
+        assert row["se"] == pytest.approx(np.hypot(ours["se"], theirs["se"])) and row["se_from"] == "datapoints"
+    assert set(change.standard["initialisation"]) == {"paper_sd"}
+    said = " ".join(answers.change(change))
+    higher = (change.effect.query("split == 'test'").eval("difference > 2 * se")).sum()
+    assert f"Beyond 2 standard errors: {higher} of 2 pairs of runs higher" in said
+
+
+@pytest.mark.parametrize("overrides", [{}, {"algorithm": "aevb"}, {"n_latent": 20}, {"samples_total": 300}])
+def test_what_only_chooses_runs_or_their_length_is_no_change(overrides):
+    # Fails if a run is compared with itself, or if standard runs are trained for nothing.
+    plan = _plan(**overrides)
+    assert changes.beside_standard(experiments.figure2, plan, _not_run(plan)) is changes.NO_CHANGE
+    assert answers.change(changes.NO_CHANGE) == []
+
+
+def test_a_change_to_what_is_standard_is_said_to_be_none():
+    plan = _plan(initialisation="paper_sd")
+    change = changes.beside_standard(experiments.figure2, plan, _not_run(plan))
+    assert change.effect.empty
+    (said,) = answers.change(change)
+    assert said == "With initialisation = paper_sd the runs are the standard ones: nothing is changed."
+
+
+def test_the_standard_error_is_that_of_the_recorded_seeds_where_there_are_several():
+    # By hand: root two times the standard deviation over the three recorded seeds at 500,000 samples.
+    plan = plans.make_plan("quick", datasets="mnist", overrides={"n_latent": 20, "targets": "binarised"})
+    standard = records.existing(experiments.figure2(plan._replace(overrides={"n_latent": 20})), "paper")
+    runs = [
+        Record(record.config.replace(targets="binarised"), record.curve.assign(value=record.curve["value"] + 1), {})
+        for record in standard
+    ]
+    change = changes.beside_standard(experiments.figure2, plan, runs)
+    of_aevb = change.effect.query("split == 'test' and algorithm == 'aevb'").iloc[0]
+    others = records.existing(seeds(plan._replace(overrides={"n_latent": 20})), "paper")
+    several = [standard[0], *(record for record in others if record.config.algorithm == "aevb")]
+    ends = [r.curve.query("split == 'test' and samples_evaluated == 500_000")["value"].item() for r in several]
+    assert len(ends) == 3 and of_aevb["se_from"] == "seeds"
+    assert of_aevb["se"] == pytest.approx(2**0.5 * np.std(ends, ddof=1)) and of_aevb["difference"] == pytest.approx(1)
+
+
+def test_at_paper_scale_a_missing_standard_run_is_said_not_trained(monkeypatch):
+    # Fails if a notebook trains for hours what nobody asked for, or is silent on it.
+    monkeypatch.setattr(load_or_train, "train_all", lambda *arguments: pytest.fail("trained a standard run"))
+    plan = plans.make_plan("paper", seed=7, datasets="mnist", overrides={"n_latent": 20, "targets": "binarised"})
+    change = changes.beside_standard(experiments.figure2, plan, _not_run(plan))
+    assert change.n_alone == 2 and "2 runs with targets = binarised have no standard run" in " ".join(
+        answers.change(change)
+    )
