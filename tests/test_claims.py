@@ -141,7 +141,7 @@ def test_a_latent_variable_that_carries_nothing_is_not_active():
     assert units.loc[3, "kl"] == pytest.approx(3.501) and units.loc[3, "kl_of_inactive"] == pytest.approx(0.001)
 
 
-@pytest.mark.parametrize(("last", "leaves"), [(700.0, 1_000_000), (600.0, "")])
+@pytest.mark.parametrize(("last", "leaves"), [(700.0, "1e6"), (600.0, "")])
 def test_a_run_leaves_the_independent_gaussian_at_its_first_point_above(last, leaves):
     config = RunConfig(dataset="frey_face", algorithm="wake_sleep", n_latent=2, n_hidden=5, samples_total=1)
     rows = [
@@ -149,5 +149,5 @@ def test_a_run_leaves_the_independent_gaussian_at_its_first_point_above(last, le
         for x, bound in ((100_000, 575), (1_000_000, last))
     ]
     run = records.Record(config, pd.DataFrame(rows), {"independent_gaussian": {"test": 576.0}})
-    row = evidence.escapes([run]).iloc[0]
-    assert row["leaves at"] == leaves and row["above"] == last - 576
+    row = evidence.escapes({"closest": [run], "text": []}).iloc[0]
+    assert row["leaves at"] == leaves and row["above"] == last - 576 and row["trained to"] == "1e6"

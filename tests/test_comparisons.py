@@ -21,7 +21,8 @@ def test_the_verdict_shows_every_curve_along_its_way():
             for x in xs]  # fmt: skip
     compared = comparison.compare(pd.DataFrame(rows))
     judged = comparison.judge(compared)
-    train, test, _ = comparisons.verdict(compared, judged).axes
+    figure = comparisons.verdict(compared, judged)
+    train, test, _ = figure.axes
     titles = [label.get_text() for label in train.get_yticklabels()]
     assert len(titles) == 18 and titles.count("MNIST, Nz = 20, AEVB") == 1
     at, drawn = titles.index("MNIST, Nz = 20, AEVB"), test.images[0].get_array()
@@ -30,6 +31,7 @@ def test_the_verdict_shows_every_curve_along_its_way():
     np.testing.assert_allclose(drawn[at], ours["difference"] / 2.0)
     texts = [text.get_text() for text in test.texts if text.get_position()[1] == at]
     assert texts == [f"{ours['difference'].iloc[-1]:+.1f}"]
+    assert "outside the tolerance" in figure.legends[0].get_texts()[0].get_text()
     assert sum(text.get_text() == "not run" for text in (*train.texts, *test.texts)) == 34
 
 
@@ -39,11 +41,19 @@ def test_candidates_are_ordered_and_the_chosen_one_is_marked():
         "learning_rate": [0.01, 0.02, 0.1], "distance": [2.0, 1.0, 1e9], "is_complete": [True, True, False],
         "is_chosen": [False, True, False],
     })  # fmt: skip
-    axes = comparisons.choices(table).axes[0]
+    figure = comparisons.choices(table)
+    axes = figure.axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["mean dreams, 0.1", "the text, 0.01", "M = 500, 0.02"], "the closest on top"
     assert [text.get_text() for text in axes.texts] == ["1e+09", "2.00", "1.00  chosen"]
     assert [bar.get_width() for bar in axes.patches] == [comparisons.LONGEST_BAR, 2.0, 1.0]
+    (cuts,) = axes.lines
+    assert list(cuts.get_ydata()) == [0], "the bar that is cut, and no other, has the mark that the legend explains"
+    assert [text.get_text().split(":")[0] for text in figure.legends[0].get_texts()] == [
+        "can be chosen",
+        "cannot",
+        "cut",
+    ]
 
 
 def test_gaps_show_ours_and_the_papers():

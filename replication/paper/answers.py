@@ -16,6 +16,7 @@ from replication.runs.records import Record
 if TYPE_CHECKING:
     from replication.model.latent import Proposals  # imports TensorFlow
 
+EXPLODED = -10_000  # nats; no run that only learns slowly is so far down
 CLEAR = 2  # standard errors beyond which a change counts
 
 
@@ -60,6 +61,27 @@ def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record]
             f"At equal training samples a minibatch of {few} ends {abs(sizes[few] - sizes[many]):.1f} nats "
             f"{'above' if sizes[few] > sizes[many] else 'below'} the paper's M = {many}.",
         ]
+    return names.in_lines(lines)
+
+
+def samples_of_z(by_size: list[Record]) -> str:
+    """Notebook 1: whether L = 1 suffices, for each minibatch size M; bounds on test along runs with each M and L."""
+    on_test = curves.evaluated(curves.table(by_size)).query("split == 'test'")
+    lines = []
+    for (dataset, m), rows in on_test.groupby(["dataset", "batch_size"], sort=False):
+        bound = rows.pivot(index="point", columns="n_mc_samples", values="value").dropna()
+        few, many = bound.columns.min(), bound.columns.max()
+        gain, climb = bound[many] - bound[few], bound[few].diff().iloc[-1]
+        where = f"M = {m}" if on_test["dataset"].nunique() == 1 else f"{names.DATASETS[dataset]}, M = {m}"
+        ends = f"{where}: with L = {many} the bound on test ends {_signed(gain.iloc[-1])} nats from that with L = {few}"
+        if abs(gain.iloc[-1]) <= claims.LESS:
+            lines.append(f"{ends}: L = {few} suffices.")
+        else:
+            lines.append(
+                f"{ends}. That is early: {bound.index[-1] / m:,.0f} updates, and L = {few} still moved {climb:+.1f} "
+                f"nats since the evaluation point before. L = {many} was ahead at {(gain > 0).sum()} of {len(gain)} "
+                "points, so these two runs do not tell L from chance."
+            )
     return names.in_lines(lines)
 
 
@@ -108,18 +130,25 @@ def lower_bound(runs: list[Record], made: Change = NO_CHANGE) -> str:
 def marginal_likelihood(runs: list[Record], made: Change = NO_CHANGE) -> str:
     """Notebook 3: which algorithm explains the data best, and where we are furthest from the paper."""
     every_curve = curves.table(runs)
+    table = comparison.compare(every_curve)
     lines = change(made)
     for (_, dataset, n_train), best in comparison.best_on_test(every_curve).groupby(curves.PANEL, sort=False):
-        order = ", ".join(
-            f"{names.ALGORITHMS[algorithm]} {value:.0f}"
-            for algorithm, value in best[["algorithm", "value"]].itertuples(index=False)
-        )
+        point = names.scientific(best["point"].iloc[0])
         where = (
             f"{names.DATASETS[dataset]}, N = {n_train}" if every_curve["dataset"].nunique() > 1 else f"N = {n_train}"
         )
-        point = names.scientific(best["point"].iloc[0])
-        lines.append(f"{where}: log p(x) on test after {point} samples: {order} nats.")
-    table = comparison.compare(every_curve)
+        ours = _in_order(best, "value")
+        lines.append(f"{where}: log p(x) on test after {point} samples: {', '.join(ours.values())} nats.")
+        on_test = table[(table["dataset"] == dataset) & (table["size"] == n_train) & (table["split"] == "test")]
+        drawn = curves.last_common(on_test.assign(run_id=on_test["algorithm"]).dropna(subset=["paper"]))
+        if len(drawn) == len(best):
+            paper = _in_order(drawn, "paper")
+            first = next(iter(paper))
+            wins = "wins there, too" if first == next(iter(ours)) else "wins there"
+            lines.append(
+                f"{where} in the paper, after {names.scientific(drawn['point'].iloc[0])}: {', '.join(paper.values())} "
+                f"nats; {names.ALGORITHMS[first]} {wins}."
+            )
     judged = comparison.judge(table).dropna(subset=["difference"])
     if len(judged):
         worst = judged.loc[judged["difference"].abs().idxmax()]
@@ -137,6 +166,17 @@ def manifolds(runs: list[Record]) -> str:
         f"{names.DATASETS[row['dataset']]}: two latent variables reach a bound of {row['value']:.0f} nats on test "
         f"after {row['samples_evaluated']:,} samples; they tell {row['kl']:.1f} nats of each image."
         for _, row in on_test.iterrows()
+    )
+
+
+def exploded(table: pd.DataFrame) -> str:
+    """Notebook 2: how many runs a learning rate has thrown far down; `table` is `choices.chosen_learning_rates`'."""
+    by_rate = table.drop(columns=["se", "chosen"])
+    return names.in_lines(
+        f"With learning rate {rate:g}, {parallel.counted(int((bound < EXPLODED).sum()), 'run')} of {len(bound)} "
+        f"{'is' if (bound < EXPLODED).sum() == 1 else 'are'} below {EXPLODED:,} nats, the lowest at {bound.min():.0e}."
+        for rate, bound in by_rate.items()
+        if (bound < EXPLODED).any()
     )
 
 
@@ -241,6 +281,12 @@ def unsettled(starts: pd.DataFrame, points: pd.DataFrame, mcem: pd.DataFrame, ex
         f"Monte Carlo EM reports at multiples of {mcem['passes'].iloc[0]} N; the text's step has {N_MCEM_UPDATES} "
         "weight updates.",
     ])  # fmt: skip
+
+
+def _in_order(rows: pd.DataFrame, column: str) -> dict[str, str]:
+    """By algorithm, the highest first: its name and value [nats]."""
+    highest_first = rows.sort_values(column, ascending=False)[["algorithm", column]]
+    return {name: f"{names.ALGORITHMS[name]} {value:.1f}" for name, value in highest_first.itertuples(index=False)}
 
 
 def _wider(nats: float) -> str:

@@ -106,15 +106,15 @@ def tried(records: Iterable[Record]) -> pd.DataFrame:
     return table.assign(is_chosen=table.index.isin(chosen(table).index))
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """The table of `tried` for reading, the closest first, a block per dataset and algorithm."""
-    blocks = []
-    for (_, dataset, algorithm), candidates in table.groupby(["metric", "dataset", "algorithm"], sort=False):
-        shown = candidates.sort_values("distance").drop(columns=["metric", "dataset", "algorithm", "settings"])
-        shown = shown.assign(**{name: shown[name].map("{:.3g}".format) for name in ("distance", "above")})
-        shown["until"] = shown["until"].map(names.scientific)
-        blocks.append(f"{names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}\n{shown.to_string(index=False)}")
-    return "\n\n".join(blocks)
+def for_reading(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `tried` with its names in words, the closest of each dataset and algorithm first."""
+    shown = table.drop(columns=["metric", "settings"]).assign(
+        dataset=table["dataset"].map(names.DATASETS),
+        algorithm=table["algorithm"].map(names.ALGORITHMS),
+        until=table["until"].map(names.scientific),
+    )
+    blocks = [block.sort_values("distance") for _, block in shown.groupby(["dataset", "algorithm"], sort=False)]
+    return pd.concat(blocks) if blocks else shown
 
 
 def what_is_chosen(table: pd.DataFrame) -> str:

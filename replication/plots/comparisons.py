@@ -1,19 +1,25 @@
 """Our curves against the paper's, drawn: DataFrames in, matplotlib figures out; nothing is computed here."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from replication.paper import comparison, names, reference
 from replication.plots import palette
 from replication.plots.figures import LINE_STYLES
 from replication.runs.curves import CURVE, PANEL
 
+NOTHING = "0.93"  # where there is no difference to colour
 FULL = 3  # tolerances at which the colour of a difference is full
-LONGEST_BAR = 6  # tolerances: a candidate that is further away has its number at the end of the bar
+LONGEST_BAR = 6  # tolerances: the bar of a candidate that is further away is cut
+CUT: dict[str, Any] = {"marker": r"$/\!/$", "markersize": 11, "linestyle": "none"}
 
 
 def verdict(compared: pd.DataFrame, judged: pd.DataFrame) -> Figure:
@@ -38,6 +44,15 @@ def verdict(compared: pd.DataFrame, judged: pd.DataFrame) -> Figure:
     if image is not None:
         bar = figure.colorbar(image, ax=grid, shrink=0.5, pad=0.09, extend="both")
         bar.set_label("ours minus the paper's [tolerances]")
+    keys = [
+        Line2D([], [], color="black", linestyle="none", marker=marker, markersize=28, markeredgewidth=0, label=label)
+        for marker, label in (
+            (r"$\mathbf{+9.9}$", "outside the tolerance at the right edge [nats]"),
+            ("$+9.9$", "within"),
+        )
+    ]
+    keys.append(Patch(color=NOTHING, label="ours or the paper's has no point there"))
+    figure.legend(handles=keys, loc="outside lower center", ncols=3, handlelength=3, frameon=False)
     return figure
 
 
@@ -51,7 +66,7 @@ def _along(axes: Axes, compared: pd.DataFrame, curves: pd.DataFrame) -> AxesImag
     colours = wide.reindex(index=range(len(curves)), columns=points)
     if not points:
         colours = colours.assign(none=np.nan)
-    axes.set_facecolor("0.93")
+    axes.set_facecolor(NOTHING)
     image = axes.imshow(colours, cmap=palette.DIFFERENCES, vmin=-FULL, vmax=FULL, aspect="auto")
     for i, row in curves.iterrows():
         is_run = not np.isnan(row["difference"])
@@ -90,6 +105,10 @@ def choices(tried: pd.DataFrame) -> Figure:
         title = f"figure {reference.FIGURES[metric]}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}"
         axes.set_title(title, fontsize="medium")
         axes.set_xlabel("mean distance to the paper's early curves [tolerances]")
+    filled = Patch(color=palette.NEUTRAL, label="can be chosen: run on every panel, as far as the search sees")
+    pale = Patch(color=palette.pale(palette.NEUTRAL), label="cannot: fewer panels, or shorter")
+    cut = Line2D([], [], color=palette.NEUTRAL, label="cut: the number says how far it goes", **CUT)
+    figure.legend(handles=[filled, pale, cut], loc="outside lower center", ncols=3, frameon=False, fontsize="large")
     return figure
 
 
@@ -97,6 +116,8 @@ def _bars(axes: Axes, candidates: pd.DataFrame, colour: str) -> None:
     is_complete = candidates["is_complete"].to_numpy(bool)
     colours = [colour if complete else palette.pale(colour) for complete in is_complete]
     axes.barh(range(len(candidates)), candidates["distance"].clip(upper=LONGEST_BAR), color=colours)
+    cut = np.flatnonzero(candidates["distance"] > LONGEST_BAR)
+    axes.plot(np.full(len(cut), LONGEST_BAR - 0.3), cut, color="white", **CUT)
     labels = [f"{c}, {rate:g}" for c, rate in zip(candidates["choice"], candidates["learning_rate"], strict=True)]
     axes.set_yticks(range(len(candidates)), labels, fontsize="small")
     for i, (distance, is_chosen) in enumerate(zip(candidates["distance"], candidates["is_chosen"], strict=True)):
