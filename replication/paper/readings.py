@@ -133,9 +133,7 @@ AUTHORS = Reading(
         ("figure3", "mnist", "aevb"): Choice(
             {**AUTHORS_OF_2014, "learning_rate": 0.1}, {50_000: {"learning_rate": 0.02}}
         ),
-        ("figure3", "mnist", "wake_sleep"): Choice(
-            {**AUTHORS_OF_2014, "learning_rate": 0.1, "log_var_factor": 0.1}, {50_000: {"learning_rate": 0.02}}
-        ),
+        ("figure3", "mnist", "wake_sleep"): Choice({**AUTHORS_OF_2014, "learning_rate": 0.1, "log_var_factor": 0.1}),
         ("figure3", "mnist", "mcem"): Choice(
             {**AUTHORS_OF_2014, "learning_rate": 0.1, "warm_up_steps": MCEM_WARM_UP_STEPS},
             leaves_the_text="Monte Carlo EM has a warm-up of 10 updates (authors' code).",
