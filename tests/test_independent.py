@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from replication.paper import report
+from replication.paper.readings import READINGS
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +19,12 @@ def recount() -> dict:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", ["closest", "text"])
+@pytest.mark.parametrize("name", READINGS)
 def test_the_counts_agree(recount, name):
     # Fails if a curve is counted twice, not at all, at another evaluation point, or under another reading than stated.
     found = report.make_all()[name].counts
     assert recount["counts"][name] == pytest.approx({word: found[word] for word in recount["counts"][name]}, abs=1e-5)
-    assert sum(recount["counts"][name][word] for word in ("within", "above", "below", "not run")) == 48
+    assert sum(recount["counts"][name][word] for word in ("within", "above", "below", "too short", "not run")) == 48
 
 
 def test_the_bounds_of_shipped_weights_agree(recount):

@@ -24,10 +24,10 @@ def test_json_has_an_object_per_curve_and_claim(reports):
         assert all(set(claim) >= keys for claim in content["claims"])
 
 
-def test_the_text_has_both_readings_side_by_side_and_every_curve(reports):
+def test_the_text_has_all_readings_side_by_side_and_every_curve(reports):
     text = report.as_text(reports)
     first = text.splitlines()[0].split()
-    assert first == ["closest", "text"]
+    assert first == ["closest", "text", "authors"]
     for reading in reports.values():
         assert f"Reading {reading.reading.name}: " in text
         assert reading.counts["curves"] == 48
