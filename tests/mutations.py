@@ -669,6 +669,35 @@ FAULTS = [
         "(n_marks + 2) * MARK_SAMPLES",
         "running_mean",
     ),
+    # What is measured beside the runs
+    Fault(
+        "the best q is looked for from the encoder alone",
+        "studies/inference_gap.py",
+        "estimate.is_reliable, _at_mode(found)",
+        "estimate.is_reliable, q",
+        "inference_gap",
+    ),
+    Fault(
+        "a gap of the approximation counts with the wrong sign",
+        "studies/inference_gap.py",
+        "difference(name, -1)",
+        "difference(name, 1)",
+        "inference_gap",
+    ),
+    Fault(
+        "the authors' bandwidth is scored on the draws that it fits",
+        "studies/authors_estimator.py",
+        "kernels(second, first, bandwidth)",
+        "kernels(first, first, bandwidth)",
+        "authors_estimator",
+    ),
+    Fault(
+        "the volume of the authors' kernels leaves out the bandwidth",
+        "studies/authors_estimator.py",
+        "np.log(bandwidth * np.sqrt(2 * np.pi))",
+        "np.log(np.sqrt(2 * np.pi))",
+        "authors_estimator",
+    ),
     # Datasets
     Fault(
         "MNIST's training set is the last 50,000 images",

@@ -135,3 +135,37 @@ def test_an_answer_on_two_datasets_has_the_numbers_of_each():
     said = " ".join(answers.estimators(variance, by_estimator, by_size).split())
     assert "On MNIST the bound on test then ends at -111.0" in said
     assert "On Digits, not MNIST the bound on test then ends at -22.0" in said
+
+
+def _gaps(log_px: float) -> pd.DataFrame:
+    few = {"n_latent": 3, "gap": 8.0, "reconstruction": 8.2, "kl": -0.2, "log_px": log_px, "approximation": -0.03}
+    few |= {"mean": 7.0 - log_px, "log_var": 1.0}
+    many = {"n_latent": 200, "gap": 1.0, "reconstruction": 1.0, "kl": 0.0, "mean": 0.9, "log_var": 0.1}
+    gaps = pd.DataFrame([many, few])
+    return gaps.assign(**{f"{name}_se": 0.5 for name in ("gap", "log_px", "approximation", "mean", "log_var")})
+
+
+@pytest.mark.parametrize(("log_px", "is_the_encoder"), [(-0.9, True), (3.0, False)])
+def test_the_encoder_is_blamed_only_where_log_px_has_no_gap(log_px, is_the_encoder):
+    # Fails if the answer is of another model than the smallest, if it says more than its numbers, or prints "nan".
+    answer = " ".join(answers.why_few_overfit(_gaps(log_px)).split())
+    assert f"means lose {7 - log_px:.1f} ± 0.5 nats more" in answer and "1.0 with 200" in answer
+    assert (
+        ("it is the encoder that overfits" in answer) == is_the_encoder and "nan" not in answer and "-0.0" not in answer
+    )
+
+
+def test_the_authors_estimate_counts_for_what_it_brings_nearer_to_the_paper():
+    # The paper's curve of AEVB, N = 1000, at 1e7 samples, on test: -142.9. Fails with a wrong sign, or if the first
+    # report counts.
+    estimates = pd.DataFrame([
+        {"n_train": 1000, "split": "test", "report": report, "authors": authors, "appendix_d": -140.3,
+         "difference": authors + 140.3, "difference_se": 0.4}
+        for report, authors in ((1, -140.0), (5, -142.7))
+    ])  # fmt: skip
+    compared = evidence.authors_beside_the_paper(estimates, 10_000_000)
+    assert compared["paper"].tolist() == pytest.approx([-142.9] * 2, abs=0.1)
+    known = pd.DataFrame({"n_latent": [3, 5], "report": 5, "bias": [0.6, 2.5], "bias_se": 0.02})
+    answer = " ".join(answers.authors_estimator(known, compared).split())
+    assert "report 5 is off by +0.60 ± 0.02 nats" in answer
+    assert "N = 1000, test: it is -2.4 ± 0.4 nats" in answer and "brings 1 of 1 curves nearer" in answer

@@ -17,7 +17,11 @@ NOT_IN_NOTEBOOKS = ("__main__.py", "batch/*.py", "benchmark/*.py", "exported/*.p
 TABLES = {
     "1_estimators": ("gradient_variance-*/table.csv",),
     "2_lower_bound": ("first_iterations.csv",),
-    "3_marginal_likelihood": ("first_iterations.csv", "log_px_accuracy-*/table.csv"),
+    "3_marginal_likelihood": (
+        "first_iterations.csv",
+        *(f"{name}-*/table.csv" for name in ("log_px_accuracy", "log_px_brute_force", "authors_estimator_*")),
+    ),
+    "5_samples": ("inference_gap-*/table.csv",),
 }
 
 

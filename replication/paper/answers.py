@@ -159,6 +159,30 @@ def marginal_likelihood(runs: list[Record], made: Change = NO_CHANGE) -> str:
     return names.in_lines([*lines, _within(table)])
 
 
+def authors_estimator(known: pd.DataFrame, compared: pd.DataFrame) -> str:
+    """Notebook 3: how far the authors' estimator is off, and what it explains of our difference to the paper.
+
+    `known` is the table of `authors_estimator.on_known_models`, `compared` that of `evidence.authors_beside_the_paper`.
+    """
+    lines = []
+    for number, reports in known[known["n_latent"] == 3].groupby("report"):
+        off = [f"{bias:+.2f} ± {se:.2f}" for bias, se in reports[["bias", "bias_se"]].to_numpy()]
+        lines.append(f"On the known models with 3 latent variables report {number} is off by {' and '.join(off)} nats.")
+    late = compared[compared["report"] == compared["report"].max()]
+    for _, row in late.iterrows():
+        lines.append(
+            f"N = {row['n_train']}, {row['split']}: it is {_with_se(row, 'difference', '+')} nats from importance "
+            f"sampling. Ours is {_signed(row['ours_above'])} from the paper's curve, the authors' estimate of our "
+            f"model {_signed(row['authors_above'])}."
+        )
+    explained = late["ours_above"].abs() - late["authors_above"].abs()
+    return names.in_lines([
+        *lines,
+        f"It brings {(explained > 1).sum()} of {len(late)} curves nearer to the paper's by more than a nat, and takes "
+        f"{(explained < 0).sum()} further away.",
+    ])  # fmt: skip
+
+
 def manifolds(runs: list[Record]) -> str:
     """Notebook 4: what two latent variables say of an image."""
     on_test = curves.last(curves.table(runs)).query("split == 'test'")
@@ -210,6 +234,25 @@ def overfitting_in_the_paper(gaps: pd.DataFrame) -> str:
             f"variables is {does} with {first.n_latent:.0f}."
         )
     return names.in_lines(lines)
+
+
+def why_few_overfit(gaps: pd.DataFrame) -> str:
+    """Notebook 5: which part of the smallest model makes its gap, from the table of `inference_gap.gaps`."""
+    few = gaps.loc[gaps["n_latent"].idxmin()]
+    encoder = (gaps["mean"] + gaps["log_var"]).map("{:.1f}".format)
+    known = gaps.dropna(subset=["log_px"])
+    none = known["log_px"].abs() < 2 * known["log_px_se"]
+    return names.in_lines([
+        f"With {few['n_latent']:.0f} latent variables AEVB's bound on MNIST is {_with_se(few, 'gap')} nats higher on "
+        f"train than on test: {few['reconstruction']:.1f} in the reconstruction, {few['kl']:.1f} in the KL term.",
+        f"The encoder's means lose {_with_se(few, 'mean')} nats more on test than on train, its variances "
+        f"{_with_se(few, 'log_var')}, the diagonal Gaussian {_with_se(few, 'approximation')}. The gap of log p(x), "
+        f"which the decoder has, is {_with_se(few, 'log_px')}.",
+        "What the encoder loses more on test, by the number of latent variables: "
+        + ", ".join(f"{nats} with {n}" for n, nats in zip(gaps["n_latent"], encoder, strict=True)) + ".",
+        f"The gap of log p(x) is within two standard errors of 0 in {none.sum()} of {len(known)} models"
+        + (": it is the encoder that overfits." if none.all() else "."),
+    ])  # fmt: skip
 
 
 def full_vb(runs: list[Record]) -> str:
@@ -325,6 +368,10 @@ def _on_test(runs: list[Record]) -> pd.DataFrame:
     """The rows on test at the last evaluation point that all runs of a dataset have."""
     on_test = curves.evaluated(curves.table(runs)).query("split == 'test'")
     return curves.last_common(on_test, alike=["dataset"])
+
+
+def _with_se(row: pd.Series, name: str, sign: str = "") -> str:
+    return f"{round(row[name], 1) + 0.0:{sign}.1f} ± {row[f'{name}_se']:.1f}"  # no -0.0
 
 
 def _signed(nats: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from replication.config import ConfigError
-from replication.paper import comparison, names
+from replication.paper import comparison, names, reference
 from replication.runs import curves
 from replication.runs.records import Record
 
@@ -26,6 +26,20 @@ def active_units(use: pd.DataFrame) -> pd.DataFrame:
     is_active = use["kl"] > ACTIVE
     groups = use.assign(active=is_active, unused=use["kl"].where(~is_active, 0)).groupby("n_latent")
     return groups.agg(active=("active", "sum"), kl=("kl", "sum"), kl_of_inactive=("unused", "sum"))
+
+
+def authors_beside_the_paper(estimates: pd.DataFrame, samples: int) -> pd.DataFrame:
+    """Estimates of AEVB's models after so many samples, with the paper's curve there and what they are above it [nats].
+
+    `estimates` is the table of `authors_estimator.on_trained_models`; `ours_above` is by appendix D.
+    """
+    drawn = dict(list(reference.curves(metric="log_px", algorithm="aevb").groupby(["size", "split"])))
+    paper = [
+        reference.value_at(drawn[key], samples) for key in zip(estimates["n_train"], estimates["split"], strict=True)
+    ]
+    return estimates.assign(
+        paper=paper, ours_above=estimates["appendix_d"] - paper, authors_above=estimates["authors"] - paper
+    )
 
 
 def against_independent_gaussian(records: Iterable[Record]) -> pd.DataFrame:
