@@ -167,5 +167,5 @@ def test_the_authors_estimate_counts_for_what_it_brings_nearer_to_the_paper():
     assert compared["paper"].tolist() == pytest.approx([-142.9] * 2, abs=0.1)
     known = pd.DataFrame({"n_latent": [3, 5], "report": 5, "bias": [0.6, 2.5], "bias_se": 0.02})
     answer = " ".join(answers.authors_estimator(known, compared).split())
-    assert "report 5 is off by +0.60 ± 0.02 nats" in answer
-    assert "N = 1000, test: it is -2.4 ± 0.4 nats" in answer and "brings 1 of 1 curves nearer" in answer
+    assert "off in report 5 by +0.60 ± 0.02 nats" in answer
+    assert "N = 1000, test: -2.40 ± 0.40 nats" in answer and "brings 1 of 1 curves nearer" in answer

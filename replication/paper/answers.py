@@ -164,16 +164,19 @@ def authors_estimator(known: pd.DataFrame, compared: pd.DataFrame) -> str:
 
     `known` is the table of `authors_estimator.on_known_models`, `compared` that of `evidence.authors_beside_the_paper`.
     """
-    lines = []
-    for number, reports in known[known["n_latent"] == 3].groupby("report"):
-        off = [f"{bias:+.2f} ± {se:.2f}" for bias, se in reports[["bias", "bias_se"]].to_numpy()]
-        lines.append(f"On the known models with 3 latent variables report {number} is off by {' and '.join(off)} nats.")
+    three = known[known["n_latent"] == 3]
+    off = [
+        f"in report {number} by "
+        + " and ".join(f"{bias:+.2f} ± {se:.2f}" for bias, se in reports[["bias", "bias_se"]].to_numpy())
+        for number, reports in three.groupby("report")
+    ]
+    lines = [f"On the known models with 3 latent variables it is off {', '.join(off)} nats."]
     late = compared[compared["report"] == compared["report"].max()]
     for _, row in late.iterrows():
         lines.append(
-            f"N = {row['n_train']}, {row['split']}: it is {_with_se(row, 'difference', '+')} nats from importance "
-            f"sampling. Ours is {_signed(row['ours_above'])} from the paper's curve, the authors' estimate of our "
-            f"model {_signed(row['authors_above'])}."
+            f"N = {row['n_train']}, {row['split']}: {row['difference']:+.2f} ± {row['difference_se']:.2f} nats from "
+            f"importance sampling. Ours is {_signed(row['ours_above'])} from the paper's curve, the authors' estimate "
+            f"of our model {_signed(row['authors_above'])}."
         )
     explained = late["ours_above"].abs() - late["authors_above"].abs()
     return names.in_lines([
@@ -370,8 +373,8 @@ def _on_test(runs: list[Record]) -> pd.DataFrame:
     return curves.last_common(on_test, alike=["dataset"])
 
 
-def _with_se(row: pd.Series, name: str, sign: str = "") -> str:
-    return f"{round(row[name], 1) + 0.0:{sign}.1f} ± {row[f'{name}_se']:.1f}"  # no -0.0
+def _with_se(row: pd.Series, name: str) -> str:
+    return f"{round(row[name], 1) + 0.0:.1f} ± {row[f'{name}_se']:.1f}"  # no -0.0
 
 
 def _signed(nats: float) -> str:
