@@ -142,6 +142,15 @@ def _may_not_be_written(folder: Path) -> Path:
     return Path("/sys/kernel")
 
 
+def test_figure_3_keeps_datasets_apart(marginal_curves):
+    # Fails if curves of two datasets with equally many samples become one line, or are all called MNIST.
+    aevb = marginal_curves.query("algorithm == 'aevb' and size == 1000")
+    both = pd.concat([aevb, aevb.assign(dataset="digits", value=-20.0)])
+    figure = figures.figure3(both, reference.curves(metric="log_px"))
+    assert [axes.get_title() for axes in figure.axes] == ["Digits, not MNIST, N = 1000", "MNIST, N = 1000"]
+    assert all(line.get_ydata().max() == -20 for line in figure.axes[0].lines)
+
+
 def test_a_figure_that_cannot_be_saved_is_shown_and_a_line_says_so(tmp_path, capsys):
     # A clone that students may only read. Fails if the notebook ends there, or if nobody is told.
     folder = _may_not_be_written(tmp_path)

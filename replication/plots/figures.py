@@ -62,28 +62,30 @@ def figure2(curves: pd.DataFrame, paper: pd.DataFrame, made: Change = NO_CHANGE)
 
 
 def figure3(curves: pd.DataFrame, paper: pd.DataFrame, made: Change = NO_CHANGE) -> Figure:
-    """Estimated log p(x) per datapoint [nats] against millions of training samples; a panel per training set size.
+    """Estimated log p(x) per datapoint [nats] against millions of training samples; a panel per dataset and size of it.
 
     Where the runs have a change `made`, the standard ones are drawn beside them.
     """
-    sizes = sorted(curves["size"].unique())
-    figure, row = plt.subplots(1, len(sizes), figsize=(4.6 * len(sizes), 4.2), squeeze=False, layout="constrained")
-    dataset = curves["dataset"].iloc[0]
-    for axes, size in zip(row[0], sizes, strict=True):
-        drawn = paper[(paper["dataset"] == dataset) & (paper["size"] == size)]
-        ours = curves[curves["size"] == size]
-        standard = made.standard[made.standard["size"] == size]
+    panels = [key for key, _ in curves.groupby(["dataset", "size"], sort=True)]
+    figure, row = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 4.2), squeeze=False, layout="constrained")
+    for axes, (dataset, size) in zip(row[0], panels, strict=True):
+        drawn, standard, ours = (
+            table[(table["dataset"] == dataset) & (table["size"] == size)] for table in (paper, made.standard, curves)
+        )
         for whose, table in (("paper", drawn), ("standard", standard), ("ours", ours)):
             _lines(axes, table.assign(samples_evaluated=table["samples_evaluated"] / 1e6), whose)
         axes.set(title=names.panel("log_px", dataset, size), xlim=X_LIMITS_3)
         axes.set_xlabel("training samples evaluated (millions)")
-        axes.set_ylim(*_y_limits(reference.Y_LIMITS["log_px", dataset] if len(drawn) else None, _ends(curves)))
+        of_dataset = curves[curves["dataset"] == dataset]
+        axes.set_ylim(*_y_limits(reference.Y_LIMITS["log_px", dataset] if len(drawn) else None, _ends(of_dataset)))
         axes.grid(alpha=0.25, linewidth=0.5)
         longest = ours["samples_evaluated"].max() / 1e6
         if longest < 0.9 * X_LIMITS_3[1]:  # a short run fills its panel
             axes.set_xlim(0, longest)
     row[0][0].set_ylabel(r"estimated $\log p(x)$ [nats]")
-    _legend(figure, ["aevb", "wake_sleep", "mcem"], with_paper=(paper["dataset"] == dataset).any(), made=made)
+    _legend(
+        figure, ["aevb", "wake_sleep", "mcem"], with_paper=paper["dataset"].isin(curves["dataset"]).any(), made=made
+    )
     return figure
 
 
