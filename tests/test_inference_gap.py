@@ -98,4 +98,4 @@ def test_a_gap_is_the_sum_of_its_parts_and_has_their_errors():
     assert [row[name] for name in parts] == pytest.approx([0.5, 5, 0.1])
     assert row["log_px"] == pytest.approx(8 - 5.6)
     assert row["gap_se"] == pytest.approx(0.3 * 2**0.5) and row["mean_se"] == pytest.approx(0.1 * 2**0.5)
-    assert row["log_px_se"] == pytest.approx((2 * 0.09 + 6 * 0.01) ** 0.5)
+    assert row["log_px_se"] == pytest.approx((2 * 0.09 + 2 * 0.3**2) ** 0.5)

@@ -62,9 +62,9 @@ SETTINGS = {
 def losses() -> pd.DataFrame:
     """What the bound of recorded models loses on train and on test, for each number of latent variables.
 
-    Per n_latent and split, means in nats with their standard errors over images: `bound` and its terms
-    `reconstruction` and `kl` over all images; over N_IMAGES of them what `part_losses` gives, and of how
-    many log p(x) is unreliable. Raises RecordError without the weights.
+    Per n_latent and split, means in nats: `bound` with its standard error over images, and its terms
+    `reconstruction` and `kl`, over all images; over N_IMAGES of them what `part_losses` gives, with standard
+    errors, and of how many log p(x) is unreliable. Raises RecordError without the weights.
     """
     return pd.DataFrame([row for n_latent in N_LATENT for row in _losses(config(n_latent))])
 
@@ -181,11 +181,12 @@ def optimise(
 
 
 def gaps(losses: pd.DataFrame) -> pd.DataFrame:
-    """The bound on train minus test [nats], split two ways, from the table of `losses`; each with its standard error.
+    """The bound on train minus test [nats], split two ways, from the table of `losses`.
 
     `gap` = `reconstruction` + `kl`, the bound's two terms. `gap` = `log_px` + `approximation` + `mean` + `log_var`: the
     gap of log p(x), which the decoder has, and what the bound loses more on test than on train. Standard errors are
-    over images. Where log p(x) is not known, `log_px` and `approximation` are missing.
+    over images; that of `log_px` is at most so large, as if the parts of an image moved together. Where log p(x) is not
+    known, `log_px` and `approximation` are missing.
     """
     rows = []
     for n_latent, of_model in losses.groupby("n_latent"):
@@ -197,7 +198,8 @@ def gaps(losses: pd.DataFrame) -> pd.DataFrame:
         gap, gap_se = difference("bound", 1)
         parts = {name: difference(name, -1) for name in ("approximation", "mean", "log_var")}
         log_px = gap - sum(value for value, _ in parts.values())
-        log_px_se = float(np.sqrt(gap_se**2 + sum(se**2 for _, se in parts.values())))
+        of_parts = (sum(of_split[f"{name}_se"] for name in parts) for of_split in (train, test))
+        log_px_se = float(np.sqrt(gap_se**2 + sum(se**2 for se in of_parts)))
         row = {"n_latent": n_latent, "gap": gap, "gap_se": gap_se}
         row |= {"reconstruction": train["reconstruction"] - test["reconstruction"], "kl": test["kl"] - train["kl"]}
         for name, (value, se) in {"log_px": (log_px, log_px_se), **parts}.items():
