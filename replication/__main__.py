@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Profile = Annotated[str, typer.Option(help="smoke, quick or paper")]
-Reading = Annotated[str, typer.Option(help="closest or text: see notebooks/9_readings.ipynb")]
+Reading = Annotated[str, typer.Option(help="closest, text or authors: see notebooks/9_readings.ipynb")]
 Jobs = Annotated[int, typer.Option(help="runs side by side; -1, the default, is one per core, 4 on a GPU")]
 Parent = Annotated[int | None, typer.Option(hidden=True, help="end when this process, which started it, is gone")]
 Datasets = Annotated[str | None, typer.Option(help="mnist, frey_face, digits; comma-separated")]
@@ -136,6 +136,8 @@ def verdict(
     """Judge the recorded runs against the paper, curve by curve and claim by claim, under each reading."""
     from replication.paper import report
 
+    if json and readme:
+        raise ReplicationError("--json prints and --readme writes: choose one of them.")
     reports = report.make_all()
     if readme:
         report.write_readme(reports)
@@ -147,7 +149,7 @@ def verdict(
 @app.command()
 def benchmark(
     only: Annotated[str | None, typer.Option(help="peers, growth or to_bound; all by default")] = None,
-    rounds: Annotated[int, typer.Option(help="in which the contenders take turns")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="in which the contenders take turns")] = 5,
     seconds: Annotated[float, typer.Option(help="of each contender in each round")] = 3.0,
 ) -> None:
     """Measure this engine beside Keras, PyTorch, JAX and plain matrix products; write the tables and the figure."""
@@ -163,7 +165,9 @@ def _todo(profile: str, only: str | None, datasets: str | None, reading: str, se
     from replication.runs import records
 
     known = {config.run_id: config for config in all_runs(make_plan(profile, seed, datasets, reading))}
-    wanted = only.split(",") if only else list(known)
+    if only == "":
+        raise ReplicationError("--only names no run: leave it out for all runs, or name them, comma-separated.")
+    wanted = list(known) if only is None else only.split(",")
     if unknown := [run_id for run_id in wanted if run_id not in known]:
         names = "\n".join(f"  {run_id}" for run_id in known)
         raise ReplicationError(f"Profile {profile} has no run {unknown[0]}. Its runs are:\n{names}")
