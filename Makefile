@@ -17,7 +17,7 @@ export PYTHONPATH :=
 
 .PHONY: reproduce cluster test test-benchmark test-faults test-environment test-cluster test-mutations test-overrides drift notebooks nbval verdict site explorer benchmark lab lint lock clean
 
-reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper; READING=text or closest (default)
+reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper; READING=text, authors or closest (default)
 	python -m replication reproduce --profile $(PROFILE) --reading $(READING) --jobs $(JOBS)
 
 cluster: $(INSTALLED)  ## the same as jobs of a Slurm cluster: PROFILE, READING, GPU=1; OPTIONS are Snakemake's

@@ -52,8 +52,11 @@ def test_every_choice_of_the_authors_reading_names_its_source():
     sentences = [choice.leaves_the_text for choice in readings.AUTHORS.choices.values() if choice.leaves_the_text]
     for sentence in [*sentences, *readings.AUTHORS.leaves_the_text.removesuffix(".").split(". ")]:
         assert "graphics" in sentence or "authors' code" in sentence or "that the authors read" in sentence, sentence
-    rates = {run.learning_rate for run in figure2(make_plan("paper", reading="authors"))}
-    assert rates <= {0.01, 0.02, 0.1}, "the paper's three"
+    plan, rates = make_plan("paper", reading="authors"), {}
+    for run in (*figure2(plan), *figure3(plan)):
+        alike = (run.metric, run.dataset, run.algorithm, run.n_train)
+        assert run.learning_rate == rates.setdefault(alike, run.learning_rate), f"{alike}: one for all panels"
+    assert set(rates.values()) <= {0.01, 0.02, 0.1}, "the paper's three"
 
 
 def test_the_authors_warm_up_of_100_moves_the_parameters_from_the_102nd_step_on():

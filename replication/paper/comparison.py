@@ -7,7 +7,8 @@ The tolerances were set on 22 November 2026. At that time AEVB's curves of figur
 1e7 samples, wake-sleep's of figure 2 to 3e6, so they are no prediction. On Frey Face, whose values span more than a
 thousand nats, the tolerance is a share of the range of the paper's values. A part of it was for the unknown split of
 the images, which the reading `authors` knows. `narrow_tolerance` asks of Frey Face the same share as of MNIST; it was
-set on 27 November 2026, before any run of that reading was compared with the paper beyond its first points.
+set on 27 November 2026. At that time one run of that reading was known, wake-sleep on Frey Face with 20 latent
+variables, to 8e6 samples; it is within either tolerance.
 """
 
 from collections.abc import Mapping, Sequence

@@ -21,7 +21,11 @@ SYMBOLS = {"bound": "Nz", "log_px": "N"}
 
 CHOICES: dict[str, str | dict[str, str]] = {  # a setting of a run and its value in words
     "batch_size": "M = {}",
-    "initialisation": {"paper_variance": "N(0, 0.01) as a variance", "fan_in": "start of the authors' code"},
+    "initialisation": {
+        "paper_variance": "N(0, 0.01) as a variance",
+        "fan_in": "start of the authors' newest code",
+        "near_zero": "start of the authors' code of April 2014",
+    },
     "hidden_units": {"softplus": "softplus units"},
     "targets": {"binarised": "binary targets"},
     "pixel_variance": {"shared": "one variance for all pixels"},
