@@ -93,11 +93,16 @@ def change(made: Change) -> list[str]:
         clear = rows["difference"].abs() > CLEAR * rows["se"]
         higher, lower = ((clear & side).sum() for side in (rows["difference"] > 0, rows["difference"] < 0))
         ends = [f"{row.difference:+.1f} ± {row.se:.1f}" for row in rows.sort_values("difference").itertuples()]
+        knows_seeds = (rows["se_from"] == "seeds").all()
         lines.append(
             f"With {made.words} on {names.DATASETS[str(dataset)]}, minus the standard run at the last point that both "
             f"have, on test: {ends[0] if len(ends) == 1 else f'{ends[0]} to {ends[-1]}'} nats (± one standard error). "
-            f"Beyond {CLEAR} standard errors: {higher} of {parallel.counted(len(rows), 'pair')} of runs higher, "
-            f"{lower} lower."
+            + (
+                f"Beyond {CLEAR} standard errors: {higher} of {parallel.counted(len(rows), 'pair')} of runs higher, "
+                f"{lower} lower."
+                if knows_seeds
+                else "The error is over datapoints: without runs of several seeds it is not known what chance does."
+            )
         )
     if made.words and on_test.empty and not made.n_alone:
         lines.append(f"With {made.words} the runs are the standard ones: nothing is changed.")

@@ -40,8 +40,8 @@ def beside_standard(experiment: Callable[[Plan], list[RunConfig]], plan: Plan, r
     `effect` has a row per pair of runs and split: both values at the last evaluation point that they have in common,
     the difference [nats per datapoint] and its standard error `se`. Where standard runs of that dataset and algorithm
     have several seeds, that is root two times their spread, which is what chance does to a difference on the same
-    datapoints (`se_from` seeds). Elsewhere it is that of both evaluations over datapoints, as if these were others for
-    each: an upper bound (`se_from` datapoints).
+    datapoints (`se_from` seeds). Elsewhere it is that of both evaluations over datapoints (`se_from` datapoints), which
+    leaves out what another seed does.
     """
     chooses = {"algorithm", "samples_total", *(SIZE[run.config.metric] for run in runs)}
     changed = {name: value for name, value in plan.overrides.items() if name not in chooses}
