@@ -26,6 +26,13 @@ def test_where_no_run_is_alike_it_says_so(tmp_path, tiny):
     assert said == LEAD.format("1 run, 1") + "How long that takes is shown as they go: no recorded run is like them."
 
 
+def test_a_minibatch_of_another_size_has_another_speed():
+    # Fails if M = 1, a hundred times as many steps, is told the time of M = 100.
+    folder = paths.runs("paper")
+    assert duration._seconds(MNIST.replace(batch_size=1), folder) is None
+    assert duration._seconds(MNIST.replace(batch_size=500, seed=99), folder) > 0, "recorded, too"
+
+
 def test_what_is_recorded_already_is_taken_off():
     # Fails if a run that goes on is counted from its start.
     folder = paths.runs("paper")

@@ -10,7 +10,7 @@ from replication.config import RunConfig
 from replication.runs import device, records
 from replication.runs.points import evaluation_points
 
-ALIKE = ("dataset", "algorithm", "n_hidden", "metric", "n_mc_samples")  # what speed depends on most
+ALIKE = ("dataset", "algorithm", "n_hidden", "metric", "batch_size", "n_mc_samples")  # what speed depends on most
 # What the seconds of a record leave out, in seconds of an EPYC's core: what comes before a run's first step, and an
 # evaluation point. The search for the modes of p(z|x) makes those of log p(x) long.
 START = 15
