@@ -158,7 +158,7 @@ def beside_each_other(reports: Mapping[str, Report]) -> pd.DataFrame:
             "within at the last point that all readings have": f"{equal[name]} of {n_equal}",
             along: f"{counts['within_along']} of {n}",
             late: f"{counts['within_late']} of {counts['late']}",
-            distance: f"{counts['distance']:.2f}",
+            distance: "" if np.isnan(counts["distance"]) else f"{counts['distance']:.2f}",
             "runs as long as planned": f"{report.n_complete} of {report.n_runs}",
         }
     return pd.DataFrame(columns)
