@@ -30,8 +30,8 @@ test-benchmark: $(INSTALLED)  ## other frameworks: contenders of `make benchmark
 	pip install --quiet --disable-pip-version-check --editable '.[jax]'
 	python -m pytest -n $(JOBS) --dist worksteal -m benchmark tests
 
-test-faults: $(INSTALLED)  ## KILLS=20 kills at random moments, full disks, spoiled files: the same command completes, to the same records
-	KILLS=$(KILLS) python -m pytest -n $(JOBS) --dist worksteal -m faults tests
+test-faults: $(INSTALLED)  ## KILLS=20 kills at random moments, full disks, spoiled files: the same command completes, to the same records; and the slow unit tests
+	KILLS=$(KILLS) python -m pytest -n $(JOBS) --dist worksteal -m 'faults or slow' tests
 
 test-environment: $(INSTALLED)  ## environment.yml, for conda and Binder: its lines for pip resolve to the lock file
 	pip install --quiet --disable-pip-version-check uv

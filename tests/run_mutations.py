@@ -22,6 +22,7 @@ from mutations import FAULTS, ROOT, Fault, stale, test_files
 N_SIDE_BY_SIDE = 2
 MAX_SURVIVING = 0.05
 TIMEOUT_S = 900
+TESTS = "not (drift or faults or cluster or benchmark or environment or overrides)"  # the unit tests, slow ones too
 # A process that has imported these is copied for each fault: to import them anew takes longer than most of the tests.
 PRELOADED = ["tensorflow", "tensorflow_probability", "pandas", "scipy.stats", "sklearn.linear_model", "pytest"]
 
@@ -45,7 +46,7 @@ def run_tests(source: Path, files: list[str], fault: Fault | None = None) -> str
         signal.signal(signal.SIGALRM, _out_of_time)
         signal.alarm(TIMEOUT_S)
         with contextlib.redirect_stdout(io.StringIO()) as output:
-            status = pytest.main(["-x", "-q", "--no-header", "--tb=line", *files])
+            status = pytest.main(["-x", "-q", "--no-header", "--tb=line", "-m", TESTS, *files])
         signal.alarm(0)
         os.chdir(ROOT)
     lines = output.getvalue().splitlines()

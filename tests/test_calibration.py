@@ -31,6 +31,9 @@ def test_known_values_are_right(name):
     assert np.all(np.abs(p.mean(axis=0) - np.exp(exact[:3])) < 5 * p.std(axis=0) / len(p) ** 0.5)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
     # Figure 3's dimension with the posterior that resonates, and a decoder; all others are in notebook 3's table.

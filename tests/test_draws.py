@@ -82,7 +82,9 @@ def test_no_two_draws_of_a_training_share_their_numbers(algorithm, targets, seed
     assert not shared(seed_pairs)
 
 
-@pytest.mark.parametrize(("algorithm", "metric"), [("full_vb", "bound"), ("aevb", "log_px")])
+@pytest.mark.parametrize(
+    ("algorithm", "metric"), [("full_vb", "bound"), pytest.param("aevb", "log_px", marks=pytest.mark.slow)]
+)
 def test_no_two_draws_of_an_evaluation_share_their_numbers(algorithm, metric, seed_pairs, monkeypatch):
     # Fails if train and test, the start of the chains and the importance samples, or two chunks share their noise.
     few = partial(marginal_likelihood.importance_sampling, n_samples=3 * marginal_likelihood.IMPORTANCE_CHUNK)

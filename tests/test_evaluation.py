@@ -41,6 +41,7 @@ def overfitted(load_or_skip) -> tuple[networks.Params, np.ndarray]:
     return state.params, mnist.x_test[:200]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*unreliable")
 def test_both_estimates_are_those_of_brute_force_on_an_overfitted_model(overfitted):
     # Fails where the mode that holds most of a posterior is missed: with chains from the best of 1000 common draws and
@@ -57,6 +58,7 @@ def test_both_estimates_are_those_of_brute_force_on_an_overfitted_model(overfitt
         assert abs(error.mean()) < 0.02 + 4 * sd / len(x) ** 0.5, error.mean()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*unreliable")
 @pytest.mark.parametrize(("algorithm", "batch_size"), [("aevb", 100), ("mcem", 297)])
 def test_a_curve_has_both_estimates_with_and_without_an_encoder(algorithm, batch_size, tmp_path):

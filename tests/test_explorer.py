@@ -206,6 +206,7 @@ def url():
         yield address
 
 
+@pytest.mark.slow
 def test_in_a_browser_the_picture_follows_and_addresses_lead_to_their_views(chromium, url):
     # Fails if the page shows an error, if a widget's script is missing, if the kernel does not answer or does not see
     # the address, or if the link is of an earlier point.

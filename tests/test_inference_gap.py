@@ -64,6 +64,7 @@ def test_the_damage_of_means_and_of_variances_is_told_apart():
     assert losses["approximation"].mean() == pytest.approx(APPROXIMATION, abs=0.03)
 
 
+@pytest.mark.slow
 def test_an_encoder_at_the_lesser_of_two_modes_loses_the_difference_of_their_masses():
     # Two narrow modes at x and -x, the second with exp(-2) of the first's mass: no climb leads from one to the other.
     # Fails if the best q is looked for from the encoder alone.

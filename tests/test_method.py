@@ -140,6 +140,7 @@ def preparation(n_steps: int) -> list[str]:
     return [images, "from replication.plots import palette", tools, *sources("toy"), *short]
 
 
+@pytest.mark.slow
 def test_solutions_pasted_into_the_notebook_print_the_same_in_order_and_alone(solutions):
     # Fails if a solution does not run, needs another one, finds what another one left, or changes nothing since a
     # traced function does not see it.

@@ -81,6 +81,7 @@ def papermill(notebook: str | Path, output: Path, *arguments: str, folder: Path)
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_by_itself_from_any_folder(tmp_path):
     # Trains what is missing: fails if the notebook needs the batch, or a working folder.
     # A short run of an unlikely seed, since the records of the batch begin at 100,000 samples.
