@@ -37,6 +37,7 @@ def part_losses(mean: np.ndarray, log_var: np.ndarray) -> pd.DataFrame:
     return inference_gap.part_losses(log_joint, (), x, gaussians(mean, log_var), seed_pair)
 
 
+@pytest.mark.slow
 def test_an_encoder_at_the_optimum_loses_nothing_and_the_gaussian_what_the_correlations_cost():
     # Fails if the approximation gap takes from the encoder's, if log p(x) or a bound lacks a term, or if the search
     # walks away from the optimum.

@@ -230,6 +230,7 @@ def test_recorded_only_turns_a_missing_record_into_an_error(tiny, tmp_path, monk
         load_or_train([tiny], "paper")
 
 
+@pytest.mark.slow
 def test_missing_runs_are_trained_as_if_alone_and_a_failing_one_leaves_the_others_alone(tiny, tmp_path, monkeypatch):
     # One after another in one worker. A cluster trains each in a process of its own: its records must be the same.
     monkeypatch.setattr(paths, "runs", lambda profile: tmp_path / "pool")
