@@ -11,6 +11,7 @@ from replication.model import networks
 from replication.studies import inference_gap
 from replication.studies.inference_gap import Gaussians
 
+pytestmark = pytest.mark.slow
 N, D, N_LATENT, NOISE = 60, 8, 3, 0.5
 RNG = np.random.default_rng(1)
 W = RNG.normal(size=(D, N_LATENT)) + np.array([0.8, 0, 0])  # the posterior has correlations
@@ -37,7 +38,6 @@ def part_losses(mean: np.ndarray, log_var: np.ndarray) -> pd.DataFrame:
     return inference_gap.part_losses(log_joint, (), x, gaussians(mean, log_var), seed_pair)
 
 
-@pytest.mark.slow
 def test_an_encoder_at_the_optimum_loses_nothing_and_the_gaussian_what_the_correlations_cost():
     # Fails if the approximation gap takes from the encoder's, if log p(x) or a bound lacks a term, or if the search
     # walks away from the optimum.
@@ -65,7 +65,6 @@ def test_the_damage_of_means_and_of_variances_is_told_apart():
     assert losses["approximation"].mean() == pytest.approx(APPROXIMATION, abs=0.03)
 
 
-@pytest.mark.slow
 def test_an_encoder_at_the_lesser_of_two_modes_loses_the_difference_of_their_masses():
     # Two narrow modes at x and -x, the second with exp(-2) of the first's mass: no climb leads from one to the other.
     # Fails if the best q is looked for from the encoder alone.

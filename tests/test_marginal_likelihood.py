@@ -77,6 +77,7 @@ def assert_agrees(estimate: ml.Estimate, exact: np.ndarray) -> None:
     assert abs(error) < 4 * np.sqrt(np.sum(estimate.se**2)) / len(exact), f"off by {error:.4f} nats"
 
 
+@pytest.mark.slow
 def test_standard_errors_are_those_of_repeated_estimates(problem):
     # An estimate whose error bars do not cover its own spread could not be compared with anything.
     model, exact, modes = problem
