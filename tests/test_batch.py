@@ -121,6 +121,7 @@ def _jobs_to_do(tree: Path, plan: Plan) -> list[str]:
     return _python(script, plan, tree).split()
 
 
+@pytest.mark.slow
 def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
     # Fails if a marker file stands for a deleted record, or if a record that is too short is taken for complete
     # or deleted before it is extended, or if a complete record is trained again because its file is new.
@@ -162,6 +163,7 @@ def _touch(file: Path, seconds: float = 1.0) -> None:
     os.utime(file, (time.time() + seconds,) * 2)
 
 
+@pytest.mark.slow
 def test_notebooks_of_other_datasets_are_executed_again(project, load_or_skip):
     # Fails if what was executed on digits, while MNIST could not be reached, passes for the paper's figures.
     on_digits, on_mnist = (make_plan("quick", datasets=datasets) for datasets in ("digits", "mnist"))
@@ -174,6 +176,7 @@ def test_notebooks_of_other_datasets_are_executed_again(project, load_or_skip):
     assert _outputs_to_make(project, on_mnist) == {f"{name}.ipynb" for name in NOTEBOOKS}
 
 
+@pytest.mark.slow
 def test_a_newer_record_or_table_that_a_notebook_shows_executes_it_again_and_no_other(finished_batch):
     # Fails if notebook 9 shows fewer candidates than were tried, or notebook 3 another table than is there.
     tried = choices.candidates()[0]
