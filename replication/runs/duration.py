@@ -7,7 +7,7 @@ from statistics import median
 
 from replication import paths
 from replication.config import RunConfig
-from replication.runs import device, records
+from replication.runs import device, parallel, records
 from replication.runs.points import evaluation_points
 
 ALIKE = ("dataset", "algorithm", "n_hidden", "metric", "batch_size", "n_mc_samples")  # what speed depends on most
@@ -24,7 +24,7 @@ def in_words(configs: Sequence[RunConfig], folder: Path) -> str:
     The speed is that of runs of the same kind in `folder`, else of those at paper scale, on the processors they had.
     """
     n_workers = min(device.runs_side_by_side(), len(configs))
-    lead = f"To be trained: {len(configs)} run{'s' if len(configs) > 1 else ''}, {n_workers} at a time."
+    lead = f"To be trained: {parallel.counted(len(configs), 'run')}, {n_workers} at a time."
     seconds = [_seconds(config, folder) for config in configs]
     known = [each for each in seconds if each is not None]
     if len(known) < len(seconds):

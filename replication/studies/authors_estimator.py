@@ -20,30 +20,24 @@ from replication.model import hmc, networks
 from replication.model.marginal_likelihood import average
 from replication.runs import evaluation, records
 from replication.studies import calibration
+from replication.studies.brute_force import SAMPLES, aevb_of_figure_3
 
 INITIAL_STEP_SIZE, FACTOR = 0.001, float(np.exp(1.02))  # after each move the step size is times or over the factor
 N_BURNIN, N_SAMPLES, N_LEAPFROG = 5, 50, 4
 BANDWIDTHS = np.exp((np.arange(10) - 5) / 2)  # times Scott's factor
 REPORTS = (1, 5)  # the first, from fresh chains, and a later one; the model stands still between them
-SAMPLES = 10_000_000  # that the trained models have seen
 N_TRAIN = {1000: 0.1, 50_000: 0.02}  # and the learning rate
 
 
 def config(n_train: int) -> RunConfig:
     """AEVB's run of figure 3 as the reading `authors` has it, as far as SAMPLES."""
-    return RunConfig(
-        dataset="mnist",
-        algorithm="aevb",
-        n_latent=3,
-        n_hidden=100,
-        n_train=n_train,
-        metric="log_px",
+    return aevb_of_figure_3(
+        n_train,
         preparation="authors",
         initialisation="near_zero",
         prior_on="authors",
         warm_up_steps=101,
         learning_rate=N_TRAIN[n_train],
-        samples_total=SAMPLES,
     )
 
 
