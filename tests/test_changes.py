@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from replication import paths
-from replication.paper import answers, changes, experiments, plans
+from replication.paper import answers, changes, evidence, experiments, plans
 from replication.paper.choices import seeds
 from replication.runs import load_or_train, records, training
 from replication.runs.records import Record
@@ -94,6 +94,73 @@ def test_the_standard_error_is_that_of_the_recorded_seeds_where_there_are_severa
     assert f"Beyond 2 standard errors: {higher} of {len(on_test)} pairs of runs higher" in " ".join(
         answers.change(change)
     )
+
+
+@pytest.mark.parametrize(
+    ("experiment", "overrides"),
+    [(experiments.full_vb, {"n_train": 1000}), (experiments.full_vb, {"algorithm": "full_vb", "n_train": 100}),
+     (experiments.figure3, {"n_train": 1000}), (experiments.samples, {"n_latent": 5})],
+)  # fmt: skip
+def test_a_size_that_an_experiment_varies_chooses_among_its_runs(experiment, overrides):
+    # Fails if models of 1000 images are compared with those of 50,000 as if that were an assumption.
+    plan = plans.make_plan("quick", datasets="mnist", overrides=overrides)
+    runs = [Record(config, pd.DataFrame(), {}) for config in experiment(plan)]
+    assert changes.beside_standard(experiment, plan, runs) is changes.NO_CHANGE
+
+
+def test_a_size_that_an_experiment_does_not_vary_is_an_assumption():
+    plan = plans.make_plan("paper", datasets="mnist", overrides={"n_train": 1000, "n_latent": 20})
+    standard = records.existing(experiments.figure2(plan._replace(overrides={"n_latent": 20})), "paper")
+    runs = [Record(record.config.replace(n_train=1000), record.curve, {}) for record in standard]
+    change = changes.beside_standard(experiments.figure2, plan, runs)
+    assert change.words == "n_train = 1000" and set(change.standard["n_train"]) == {50_000}
+
+
+@pytest.mark.slow
+def test_full_vb_is_compared_without_what_its_weights_cost_and_can_be_decoded():
+    # By hand from the files, on train and test. Fails if the KL of the weights counts for one algorithm and not for the
+    # other, or if a split is missing, since a standard run does not reach its own end.
+    plan = plans.make_plan("smoke", overrides={"samples_total": 600, "initialisation": "fan_in"})
+    runs = load_or_train.load_or_train(experiments.full_vb(plan), plan.profile)
+    change = changes.beside_standard(experiments.full_vb, plan, runs, evidence.without_weights, to_the_end=True)
+    assert {(row.algorithm, row.split) for row in change.effect.itertuples()} == {
+        (algorithm, split) for algorithm in ("aevb", "full_vb") for split in ("train", "test")
+    }
+    for run, plain in zip(runs, change.decodable, strict=True):
+        assert plain.config == run.config.replace(initialisation="paper_sd")
+        assert records.load_weights(plain.config, paths.runs("smoke"))
+        column = "bound_sampled" if run.config.algorithm == "full_vb" else "value"
+        for split in ("train", "test"):
+            rows = f"split == '{split}' and measure == 'evaluated'"
+            ours, theirs = (record.curve.query(rows)[column].iloc[-1] for record in (run, plain))
+            effect = change.effect.query("algorithm == @run.config.algorithm and split == @split")
+            assert effect["difference"].item() == pytest.approx(ours - theirs) != 0
+
+
+def test_a_standard_run_to_its_end_is_never_a_longer_one_that_was_cut(monkeypatch):
+    # Fails if notebook 5 has no weights to draw samples with: those that are recorded are of the longer run's end.
+    plan = plans.make_plan("quick", datasets="mnist", overrides={"n_latent": 20, "targets": "binarised"})
+    trained = []
+    monkeypatch.setattr(changes, "load_or_train", lambda configs, profile: trained.extend(configs) or [])
+    runs = [Record(config, pd.DataFrame(), {}) for config in experiments.samples(plan)]
+    assert len(records.existing([run.config.replace(targets="grey") for run in runs], "paper")) == 1
+    change = changes.beside_standard(experiments.samples, plan, runs, to_the_end=True)
+    assert [config.targets for config in trained] == ["grey"] and change.n_alone == 1
+
+
+def test_other_sizes_and_estimators_have_no_seeds_of_figure_2():
+    # Fails if three seeds of 500 hidden units and all images say what chance does to 100 units and 100 images, or what
+    # it does to the score function.
+    for experiment in (experiments.full_vb, experiments.estimators):
+        plan = plans.make_plan("quick", datasets="mnist", overrides={"targets": "binarised"})
+        standard = records.existing(experiment(plan._replace(overrides={})), "paper")
+        runs = [Record(record.config.replace(targets="binarised"), record.curve, {}) for record in standard]
+        effect = changes.beside_standard(experiment, plan, runs).effect
+        known = effect[effect["se_from"] == "seeds"]
+        if experiment is experiments.estimators:
+            assert set(effect["estimator"]) > set(known["estimator"]) == {"sgvb_b"}
+        else:
+            assert len(effect) and known.empty
 
 
 def test_at_paper_scale_a_missing_standard_run_is_said_not_trained(monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 
 matplotlib.use("agg")
 
+from replication.paper.changes import NO_CHANGE
 from replication.plots import charts, palette
 
 RNG = np.random.default_rng(0)
@@ -79,12 +80,37 @@ def test_full_vb_shows_both_predictive_bounds_and_map():
         {"algorithm": algorithm, "n_latent": z, "n_train": n, "split": split, **{name: RNG.normal() for name in names}}
         for algorithm, z, n, split in rows
     ])  # fmt: skip
-    for axes, n_latent in zip(charts.full_vb(last).axes, (3, 10), strict=True):
-        of = last[last["n_latent"] == n_latent]
+    higher = last.assign(**{name: last[name] + 100 for name in names})
+    figure = charts.full_vb({"changed": higher, "standard": last, "not run": last.iloc[:0]})
+    panels = itertools.product((("changed", higher), ("standard", last)), (3, 10))
+    for axes, ((name, table), n_latent) in zip(figure.axes, panels, strict=True):
+        assert axes.get_title() == f"{name}, $N_z$ = {n_latent}"
+        of = table[table["n_latent"] == n_latent]
         expected = {tuple(curve["value"]) for _, curve in of[of["algorithm"] == "aevb"].groupby("split")}
         for name in names[1:]:
             expected |= {tuple(curve[name]) for _, curve in of[of["algorithm"] == "full_vb"].groupby("split")}
         assert {tuple(line.get_ydata()) for line in axes.lines} == expected and len(expected) == 6
+
+
+def test_the_standard_runs_are_dotted_in_the_colours_of_the_changed_ones(training):
+    # Fails if a change has nothing beside it, if the two cannot be told apart, or if a curve has another's colour.
+    made = NO_CHANGE._replace(words="changed", standard=training.assign(value=training["value"] + 10))
+    one_size = training.query("batch_size == 100 and n_mc_samples == 1")
+    made_of_one = made._replace(standard=made.standard.loc[one_size.index])
+    of_sgvb_b = training["estimator"] == "sgvb_b"
+    made_of_sizes = made._replace(standard=made.standard[of_sgvb_b])
+    by_estimator, by_size = (
+        charts.estimators(one_size, made_of_one),
+        charts.minibatches(training[of_sgvb_b], made_of_sizes),
+    )
+    for axes in (*by_estimator.axes, *by_size.axes):
+        lines = {line.get_label(): line for line in axes.lines}
+        standard = {label.removesuffix(", standard"): line for label, line in lines.items() if "standard" in label}
+        assert len(standard) == 4 and len(lines) == 8
+        for label, line in standard.items():
+            assert line.get_linestyle() == ":" and lines[label].get_linestyle() == "-"
+            assert line.get_color() == lines[label].get_color()
+            np.testing.assert_allclose(line.get_ydata(), np.array(lines[label].get_ydata()) + 10)
 
 
 def test_growth_has_values_on_its_logarithmic_axis():

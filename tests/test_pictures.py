@@ -25,13 +25,15 @@ def test_tiles_go_row_by_row(images):
 
 
 def test_digits_are_dark_on_white_and_faces_are_not(images):
-    assert pictures.manifold(images[:4], (2, 3), "mnist").axes[0].images[0].get_cmap().name == "gray_r"
-    assert pictures.manifold(images[:4], (2, 3), "frey_face").axes[0].images[0].get_cmap().name == "gray"
+    assert pictures.manifolds({"": images[:4]}, (2, 3), "mnist").axes[0].images[0].get_cmap().name == "gray_r"
+    assert pictures.manifolds({"": images[:4]}, (2, 3), "frey_face").axes[0].images[0].get_cmap().name == "gray"
 
 
 def test_panels_and_rows_carry_their_names(images):
-    figure = pictures.panels({"2-D": images, "5-D": images}, 3, (2, 3), "mnist")
-    assert [axes.get_title() for axes in figure.axes] == ["2-D", "5-D"]
+    figure = pictures.panels({"2-D": images, "5-D": images, "third": images}, 3, (2, 3), "mnist", side_by_side=2)
+    assert [axes.get_title() for axes in figure.axes] == ["2-D", "5-D", "third", ""]
+    places = [axes.get_subplotspec() for axes in figure.axes]
+    assert [(place.rowspan.start, place.colspan.start) for place in places[:3]] == [(0, 0), (0, 1), (1, 0)]
     figure = pictures.rows({"test image": images, "other": images}, (2, 3), "mnist")
     assert [axes.texts[0].get_text() for axes in figure.axes] == ["test image", "other"]
 
@@ -46,19 +48,27 @@ def test_points_of_the_posterior_are_drawn_as_their_labels(images):
     assert len(pictures.posterior(images[:4], (2, 3), "frey_face", u, None).axes[1].collections) == 1
 
 
+def test_the_map_of_the_standard_run_stands_beside_that_of_the_changed_one(images):
+    # Fails if one map is drawn twice, or under the other's name.
+    changed, standard = pictures.manifolds({"M = 20": images[:4], "standard": images[2:]}, (2, 3), "mnist").axes
+    for axes, title, means in ((changed, "M = 20", images[:4]), (standard, "standard", images[2:])):
+        assert axes.get_title() == title
+        np.testing.assert_array_equal(axes.images[0].get_array(), pictures.tile(means, 2, (2, 3)))
+
+
 @pytest.mark.parametrize("side", [0, 1])
 def test_the_sides_of_a_manifold_say_which_z_they_show(images, side):
     # Fails if a map of the latent space has no names, or ticks that are not where `unit_square` put the images.
     u = np.array([[0.1, 0.9]])
     for axes in [
-        *pictures.manifold(images[:4], (2, 3), "mnist").axes,
+        *pictures.manifolds({"": images[:4]}, (2, 3), "mnist").axes,
         *pictures.posterior(images[:4], (2, 3), "mnist", u, None).axes,
     ]:
         axis = (axes.xaxis, axes.yaxis)[side]
         assert axis.get_label_text() == ("$z_1$", "$z_2$")[side] and axis.get_visible() and axes.axison
         values = [float(label.get_text()) for label in axis.get_ticklabels()]
         np.testing.assert_allclose(axis.get_ticklocs(), latent.to_unit_square(np.array(values)))
-    (picture,) = pictures.manifold(images[:4], (2, 3), "mnist").axes[0].images
+    (picture,) = pictures.manifolds({"": images[:4]}, (2, 3), "mnist").axes[0].images
     assert tuple(picture.get_extent()) == (0, 1, 0, 1)
 
 

@@ -30,7 +30,7 @@ def method(proposals: Mapping[str, "Proposals"]) -> str:
     )
 
 
-def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record]) -> str:
+def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record], made: Change = NO_CHANGE) -> str:
     """Notebook 1: how much more the other gradients vary, and what that does to training.
 
     `variance` is the table of `gradients.variances`; `runs` have one estimator each, `by_size` one M and L each.
@@ -44,6 +44,7 @@ def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record]
         return f"{value:,.0f} ± {se:,.0f}" if value >= 100 else f"{value:.1f} ± {se:.1f}"
 
     lines = [
+        *change(made),
         f"After {samples:,} training samples the score function's gradient varies {times('score_function')} times as "
         f"much as that of SGVB B; with a baseline, {times('score_function_baseline')} times (encoder, M = 100, L = 2; "
         "± one standard error).",
@@ -194,14 +195,16 @@ def authors_estimator(known: pd.DataFrame, compared: pd.DataFrame) -> str:
     ])  # fmt: skip
 
 
-def manifolds(runs: list[Record]) -> str:
+def manifolds(runs: list[Record], made: Change = NO_CHANGE) -> str:
     """Notebook 4: what two latent variables say of an image."""
     on_test = curves.last(curves.table(runs)).query("split == 'test'")
-    return names.in_lines(
-        f"{names.DATASETS[row['dataset']]}: two latent variables reach a bound of {row['value']:.0f} nats on test "
-        f"after {row['samples_evaluated']:,} samples; they tell {row['kl']:.1f} nats of each image."
+    lines = [
+        f"{names.DATASETS[row['dataset']]}: after {row['samples_evaluated']:,} training samples the lower bound on "
+        f"test is {row['value']:.0f} nats. What the two latent variables say of an image, the KL of q(z|x) to the "
+        f"prior, is {row['kl']:.1f} nats."
         for _, row in on_test.iterrows()
-    )
+    ]
+    return names.in_lines([*change(made), *lines])
 
 
 def exploded(table: pd.DataFrame) -> str:
@@ -215,13 +218,16 @@ def exploded(table: pd.DataFrame) -> str:
     )
 
 
-def superfluous(runs: list[Record], units: pd.DataFrame) -> str:
+def superfluous(runs: list[Record], units: pd.DataFrame, made: Change = NO_CHANGE) -> str:
     """Notebook 5: how many latent variables are used, and whether more of them widen the gap between train and test.
 
     `runs` are AEVB's, `units` the table of `evidence.active_units`.
     """
     n_latent, most = units.index.max(), units.loc[units.index.max()]
-    lines = [f"Of {n_latent} latent variables the model uses {most['active']:.0f} (KL above {evidence.ACTIVE} nats)."]
+    lines = [
+        *change(made),
+        f"Of {n_latent} latent variables the model uses {most['active']:.0f} (KL above {evidence.ACTIVE} nats).",
+    ]
     gaps = claims.check(comparison.compare(curves.table(runs)), claims=[claims.GAP])
     for dataset, cases in gaps.groupby("dataset", sort=False):
         ours, paper = (claims.counted(cases, source, with_failures=False) for source in claims.SOURCES)
@@ -266,7 +272,7 @@ def why_few_overfit(gaps: pd.DataFrame) -> str:
     ])  # fmt: skip
 
 
-def full_vb(runs: list[Record]) -> str:
+def full_vb(runs: list[Record], made: Change = NO_CHANGE) -> str:
     """Notebook 6: what a posterior over the weights buys."""
     evaluated = curves.evaluated(curves.table(runs))
     table = evidence.against_map(evaluated)
@@ -275,9 +281,10 @@ def full_vb(runs: list[Record]) -> str:
     )
     share = (table["gap", "full VB"] / table["gap", "MAP"])[table["gap", "MAP"] > claims.WIDER]
     return names.in_lines([
+        *change(made),
         _narrowest(share),
-        f"On test full VB with sampled weights is higher in {_higher(test)}.",
-        f"With the weights at their mean it is higher in {_higher(at_mean)}.",
+        f"On test the bound of full VB with sampled weights is above MAP's in {_higher(test)}.",
+        f"With the weights at their mean it is above in {_higher(at_mean)}.",
     ])  # fmt: skip
 
 

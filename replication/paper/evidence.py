@@ -84,7 +84,7 @@ def against_map(evaluated: pd.DataFrame, weights: str = "sampled") -> pd.DataFra
     if missing:
         raise ConfigError(f"There is nothing to compare: no run of {missing.pop()} fits these settings.")
     both_splits = evaluated.groupby(["run_id", "point"])["split"].transform("nunique") == 2
-    common = curves.last_common(_without_weights(evaluated[both_splits], weights), alike=curves.MODEL)
+    common = curves.last_common(without_weights(evaluated[both_splits], weights), alike=curves.MODEL)
     table = common.pivot(index=[*curves.MODEL, "algorithm"], columns="split", values="value")
     if table.empty:
         raise ConfigError("There is nothing to compare: no two runs have an evaluation on train and test in common.")
@@ -94,14 +94,15 @@ def against_map(evaluated: pd.DataFrame, weights: str = "sampled") -> pd.DataFra
 
 def lost_after_best(evaluated: pd.DataFrame) -> pd.DataFrame:
     """The best value on test along each run of full VB or MAP, where it was, and what the run lost after it [nats]."""
-    test = _without_weights(evaluated[evaluated["split"] == "test"]).sort_values("point")
+    test = without_weights(evaluated[evaluated["split"] == "test"]).sort_values("point")
     runs = test.groupby([*curves.MODEL, "algorithm"])
     best = test.loc[runs["value"].idxmax()].set_index([*curves.MODEL, "algorithm"]).sort_index()
     table = best[["value", "samples_evaluated"]].rename(columns={"value": "best", "samples_evaluated": "at"})
-    return table.assign(lost=table["best"] - runs["value"].last())
+    return table.assign(lost=table["best"] - runs["value"].last()).rename(index=MAP_AND_FULL_VB)
 
 
-def _without_weights(evaluated: pd.DataFrame, weights: str = "sampled") -> pd.DataFrame:
-    """`value` is the bound without the weights' KL; full VB's weights are `sampled` or `at_mean`."""
+def without_weights(table: pd.DataFrame, weights: str = "sampled") -> pd.DataFrame:
+    """The evaluated rows, as `value` the bound without the weights' KL; full VB's weights: `sampled` or `at_mean`."""
+    evaluated = curves.evaluated(table)
     is_map = evaluated["algorithm"] == "aevb"
     return evaluated.assign(value=evaluated["value"].where(is_map, evaluated.get(f"bound_{weights}")))

@@ -1,5 +1,6 @@
 """What the paper argues in words, drawn: DataFrames in, matplotlib figures out; nothing is computed here."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from replication.paper import names
+from replication.paper.changes import NO_CHANGE, Change
 from replication.plots import palette
 from replication.plots.figures import LINE_STYLES
 
 BOUND = r"lower bound $\mathcal{L}$ on test [nats]"
+STANDARD = {"linestyle": ":", "linewidth": 1.2}  # of a run beside one with a change
 
 
 def gradient_variance(table: pd.DataFrame) -> Figure:
@@ -64,16 +67,18 @@ def _of_estimator(name: str) -> dict[str, Any]:
     }
 
 
-def estimators(curves: pd.DataFrame) -> Figure:
-    """Bound on test [nats] against training samples, a line per estimator.
+def estimators(curves: pd.DataFrame, made: Change = NO_CHANGE) -> Figure:
+    """Bound on test [nats] against training samples, a line per estimator; dotted the standard runs beside a change.
 
     The one that ends lowest would flatten the others: on the left the axis is theirs, on the right all of it.
     """
     figure, (enlarged, whole) = plt.subplots(1, 2, figsize=(10.4, 4.2), layout="constrained")
-    test = curves[curves["split"] == "test"]
+    test, standard = (table[table["split"] == "test"] for table in (curves, made.standard))
     for axes in (enlarged, whole):
         for name in palette.ESTIMATORS:
             _training(axes, test[test["estimator"] == name], _of_estimator(name))
+        for name, curve in standard.groupby("estimator"):
+            _training(axes, curve, _of_estimator(name) | STANDARD | {"label": f"{names.ESTIMATORS[name]}, standard"})
     lowest = test.loc[test.groupby("estimator")["value"].tail(1).idxmin(), "estimator"]
     others = test.loc[test["estimator"] != lowest, "value"]
     enlarged.set_ylim(others.min() - 3, others.max() + 3)
@@ -83,19 +88,20 @@ def estimators(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def minibatches(curves: pd.DataFrame) -> Figure:
+def minibatches(curves: pd.DataFrame, made: Change = NO_CHANGE) -> Figure:
     """Bound on test [nats] against training samples, by minibatch size M and samples of z L.
 
-    A shade of AEVB's colour per M; open markers where L is the larger.
+    A shade of AEVB's colour per M; open markers where L is the larger; dotted the standard runs beside a change.
     """
     figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
-    test = curves[curves["split"] == "test"]
+    test, standard = (table[table["split"] == "test"] for table in (curves, made.standard))
     sizes = sorted(test["batch_size"].unique())
     shades = dict(zip(sizes, palette.shades(palette.ALGORITHMS["aevb"], len(sizes)), strict=True))
-    for (m, n), curve in test.groupby(["batch_size", "n_mc_samples"]):
-        face = shades[m] if n == test["n_mc_samples"].min() else "white"
-        style = {"color": shades[m], "marker": "o", "markersize": 4, "markerfacecolor": face}
-        _training(axes, curve, {**style, "label": f"M = {m}, L = {n}"})
+    for table, looks, whose in ((test, {}, ""), (standard, STANDARD, ", standard")):
+        for (m, n), curve in table.groupby(["batch_size", "n_mc_samples"]):
+            face = shades[m] if n == test["n_mc_samples"].min() else "white"
+            style = {"color": shades[m], "marker": "o", "markersize": 4, "markerfacecolor": face, **looks}
+            _training(axes, curve, {**style, "label": f"M = {m}, L = {n}{whose}"})
     axes.set_ylabel(BOUND)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
@@ -108,15 +114,21 @@ def _training(axes: Axes, curve: pd.DataFrame, style: Mapping[str, Any]) -> None
     axes.grid(alpha=0.25, linewidth=0.5)
 
 
-def full_vb(curves: pd.DataFrame) -> Figure:
-    """Bounds [nats] at the end of each run against the number of training datapoints, for MAP and full VB."""
-    n_latents = sorted(curves["n_latent"].unique())
-    figure, row = plt.subplots(
-        1, len(n_latents), figsize=(4.6 * len(n_latents), 4.2), sharey=True, squeeze=False, layout="constrained"
+def full_vb(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Bounds [nats] at the end of each run against the number of training datapoints, for MAP and full VB.
+
+    A row of panels per table of runs, under its name; what has no run is left out.
+    """
+    tables = {name: table for name, table in tables.items() if len(table)}
+    n_latents = sorted(pd.concat(tables.values())["n_latent"].unique())
+    size = (4.6 * len(n_latents), 3.4 * len(tables) + 0.8)
+    figure, grid = plt.subplots(
+        len(tables), len(n_latents), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
     lines = (("aevb", "value", "MAP", "o"), ("full_vb", "bound_sampled", "full VB, weights sampled", "s"),
              ("full_vb", "bound_at_mean", "full VB, weights at the mean", "D"))  # fmt: skip
-    for axes, n_latent in zip(row[0], n_latents, strict=True):
+    panels = itertools.product(tables.items(), n_latents)
+    for axes, ((name, curves), n_latent) in zip(grid.flat, panels, strict=True):
         for algorithm, column, label, marker in lines:
             for split, style in LINE_STYLES.items():
                 is_meant = (curves["algorithm"] == algorithm) & (curves["split"] == split)
@@ -131,10 +143,12 @@ def full_vb(curves: pd.DataFrame) -> Figure:
                     fillstyle="none" if column == "bound_at_mean" else "full",
                     label=f"{label} ({split})",
                 )
-        axes.set(xscale="log", xlabel="training datapoints N", title=f"$N_z$ = {n_latent}")
+        title = f"{name}, $N_z$ = {n_latent}" if name else f"$N_z$ = {n_latent}"
+        axes.set(xscale="log", xlabel="training datapoints N", title=title)
         axes.grid(alpha=0.25, linewidth=0.5)
-    row[0][0].set_ylabel(r"$E_q[\log p(x|z)] - KL(q(z|x)||p(z))$ [nats]")
-    handles, labels = row[0][0].get_legend_handles_labels()
+    for row in grid:
+        row[0].set_ylabel(r"$E_q[\log p(x|z)] - KL(q(z|x)||p(z))$ [nats]")
+    handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(
         handles,
         labels,

@@ -34,11 +34,17 @@ def show(axes: Axes, images: np.ndarray, n_columns: int, image_shape: tuple[int,
     axes.set_axis_off()
 
 
-def manifold(images: np.ndarray, image_shape: tuple[int, int], dataset: str) -> Figure:
-    """Figure 4: decoder means [side^2, D] over the unit square of the latent space, with z along its sides."""
+def manifolds(images: Mapping[str, np.ndarray], image_shape: tuple[int, int], dataset: str) -> Figure:
+    """Figure 4: decoder means [side^2, D] over the unit square of the latent space, with z along its sides.
+
+    A panel per model, under its name.
+    """
     height, width = image_shape
-    figure, axes = plt.subplots(figsize=(6.4, 6 * height / width + 0.4), layout="constrained")
-    _show_plane(axes, images, image_shape, dataset)
+    size = (6.4 * len(images), 6 * height / width + 0.4)
+    figure, row = plt.subplots(1, len(images), figsize=size, squeeze=False, layout="constrained")
+    for axes, (title, means) in zip(row[0], images.items(), strict=True):
+        _show_plane(axes, means, image_shape, dataset)
+        axes.set_title(title)
     return figure
 
 
@@ -58,14 +64,18 @@ def _name_sides(axes: Axes, image_shape: tuple[int, int]) -> None:
     axes.set_yticks(positions, map(str, TICKS))
 
 
-def panels(images: Mapping[str, np.ndarray], n_columns: int, image_shape: tuple[int, int], dataset: str) -> Figure:
-    """Groups of images side by side, each under its title (figure 5)."""
+def panels(
+    images: Mapping[str, np.ndarray], n_columns: int, image_shape: tuple[int, int], dataset: str, side_by_side: int
+) -> Figure:
+    """Groups of images, so many side by side, each under its title (figure 5)."""
     rows = max(len(group) for group in images.values()) / n_columns
     height, width = image_shape
-    panel = 3.0
-    size = (panel * len(images), panel * rows * height / (n_columns * width) + 0.3)
-    figure, row = plt.subplots(1, len(images), figsize=size, squeeze=False, layout="constrained")
-    for axes, (title, group) in zip(row[0], images.items(), strict=True):
+    panel, n_rows = 3.0, -(-len(images) // side_by_side)
+    size = (panel * side_by_side, n_rows * (panel * rows * height / (n_columns * width) + 0.3))
+    figure, grid = plt.subplots(n_rows, side_by_side, figsize=size, squeeze=False, layout="constrained")
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, (title, group) in zip(grid.flat, images.items(), strict=False):
         show(axes, group, n_columns, image_shape, dataset)
         axes.set_title(title, fontsize="medium")
     return figure
