@@ -30,7 +30,7 @@ def write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
     Raises RecordError when the disk refuses; what was at `target` before is then still there.
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with _explained(target):
+    with explained(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             write(temporary)
@@ -47,7 +47,7 @@ def locked(target: Path) -> Iterator[None]:
     The lock is a hidden file in the folder of `target`. It ends with its process.
     """
     file = target.with_name(f".{target.name}.lock")
-    with _explained(file):
+    with explained(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file)
         try:
@@ -85,13 +85,13 @@ class Bundle:
         """Replace all files, and the index by `facts` and their hashes; raises RecordError when the disk refuses."""
         digests = {self.hashes[name].key: self.hashes[name].of(content) for name, content in files.items()}
         facts = {**facts, **digests}
-        with _explained(self.folder):
+        with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
                 self._waiting(name, facts).write_bytes(content)
         text = json.dumps(facts, indent=2) + "\n"
         write_atomically(self.folder / self.index, lambda file: file.write_text(text, encoding="utf-8"))
-        with _explained(self.folder):
+        with explained(self.folder):
             self._tidy(facts, files)
 
     def _tidy(self, facts: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
@@ -167,12 +167,16 @@ def _read(file: Path) -> bytes | None:
 
 
 @contextmanager
-def _explained(target: Path) -> Iterator[None]:
+def explained(target: Path) -> Iterator[None]:
     """Turn what the disk refuses into a RecordError."""
     try:
         yield
     except OSError as error:
+        reason, cure = str(error.strerror or error), "Free some space or make the folder writable"
+        if in_the_way := next((path for path in target.parents if os.path.lexists(path) and not path.is_dir()), None):
+            reason, cure = f"{in_the_way} is no folder", "Give that file another name"
+        elif isinstance(error, IsADirectoryError):
+            reason, cure = "it is a folder", "Give that folder another name"
         raise RecordError(
-            f"{target} cannot be written: {error.strerror or error}. "
-            "Free some space or make the folder writable, then run the same command again: it resumes."
+            f"{target} cannot be written: {reason}. {cure}, then run the same command again: it resumes."
         ) from error

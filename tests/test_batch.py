@@ -56,6 +56,9 @@ def test_both_datasets_when_they_are_there(load_or_skip):
     [
         (["train", "--profile", "fast"], "Unknown profile 'fast'"),
         (["notebooks", "--only", "9"], "There is no notebook 9"),
+        (["execute", "nonsense", "--profile", "smoke"], "There is no notebook nonsense"),
+        (["export", "/dev/null/x", "--profile", "smoke", "--seed", "1312"], "/dev/null is no folder"),
+        (["collect", "/dev/null"], "/dev/null is no exported folder"),
         (["train", "--profile", "smoke", "--jobs", "-3"], "-3 jobs side by side would do nothing"),
         (["reproduce", "--profile", "smoke", "--jobs", "0"], "0 jobs side by side would do nothing"),
         (["train", "--profile", "smoke", "--only", "nonsense"], "has no run nonsense. Its runs are:\n  digits-"),

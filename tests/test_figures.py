@@ -12,6 +12,7 @@ import pytest
 
 matplotlib.use("agg")
 
+from replication.errors import RecordError
 from replication.paper import reference
 from replication.paper.profiles import N_LATENT_FIGURE_2
 from replication.plots import figures, palette
@@ -165,6 +166,6 @@ def test_a_figure_that_cannot_be_saved_is_shown_and_a_line_says_so(tmp_path, cap
 def test_a_full_disk_is_an_error(tmp_path):
     # Fails if it counts as a clone that is read only: the batch would end well without its figures.
     (tmp_path / "figure.svg").symlink_to("/dev/full")
-    with pytest.raises(OSError) as raised:
+    with pytest.raises(RecordError) as raised:
         figures.save(plt.figure(), [tmp_path / "figure.svg"])
-    assert raised.value.errno == errno.ENOSPC
+    assert raised.value.__cause__.errno == errno.ENOSPC

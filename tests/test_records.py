@@ -7,13 +7,20 @@ import sys
 import time
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 
-from replication import paths
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+
+from replication import exported, paths
+from replication.batch import local
 from replication.errors import RecordError, ReplicationError
 from replication.files import Bundle, Hash, write_atomically
+from replication.plots import figures
 from replication.runs import checkpoints, curves, parallel, records, training
 from replication.runs.load_or_train import load_or_train
 
@@ -188,6 +195,34 @@ def test_unwritable_folder_is_an_error_with_its_cure(tiny, tmp_path):
     (tmp_path / "runs").write_text("a file where the folder should be")
     with pytest.raises(RecordError, match=r"cannot be written(.|\n)*run the same command again"):
         records.save(tiny, ROWS, {}, tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder, run: write_atomically(folder / "a" / "b", lambda file: file.touch()),
+        lambda folder, run: records.save(run, ROWS, {}, folder),
+        lambda folder, run: local.execute("2_lower_bound", {}, folder),
+        lambda folder, run: figures.save(plt.figure(), [folder / "figure.svg"]),
+        lambda folder, run: exported.write([run], folder / "for-the-gpu"),
+        lambda folder, run: parallel.work_off([parallel.Job("job", print, (), folder / "log")], 1)[1]["job"].reason,
+    ],
+    ids=["a file", "a record", "a notebook", "a figure", "an export", "a log"],
+)
+def test_a_file_where_a_folder_is_needed_is_named_with_its_cure(tiny, tmp_path, write):
+    # As `out/smoke` or `figures/smoke` may be. Fails with a traceback, or if the reader is told to free some space.
+    (tmp_path / "smoke").touch()
+    try:
+        said = write(tmp_path / "smoke", tiny)
+    except RecordError as error:
+        said = str(error)
+    assert f"{tmp_path / 'smoke'} is no folder. Give that file another name, then run the same command again" in said
+
+
+def test_a_folder_where_a_file_is_needed_is_said(tmp_path):
+    (tmp_path / "file").mkdir()
+    with pytest.raises(RecordError, match=r"it is a folder\. Give that folder another name"):
+        write_atomically(tmp_path / "file", lambda file: file.touch())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -11,7 +11,7 @@ from jupyter_core.utils import run_sync
 
 from replication import paths
 from replication.errors import ReplicationError
-from replication.files import write_atomically
+from replication.files import explained, write_atomically
 
 ANSWERS_WITHIN = 60  # seconds that a kernel may take to start, or to forget its variables
 
@@ -24,13 +24,13 @@ def names() -> list[str]:
 def execute(notebook: str, executed: Path, parameters: Mapping[str, str]) -> None:
     """Execute a notebook into a file, in the kernel of this process: without variables, but with its imports done.
 
-    Modules stay as earlier notebooks left them. Raises ReplicationError when a cell fails; the file then has the
-    outputs until there and the traceback; and when nothing was drawn, although the committed notebook has pictures.
-    A kernel that dies is replaced once, then RuntimeError is raised.
+    Modules stay as earlier notebooks left them. Raises ReplicationError when there is no such notebook; when a cell
+    fails, and the file then has the outputs until there and the traceback; and when nothing was drawn, although the
+    committed notebook has pictures. A kernel that dies is replaced once, then RuntimeError is raised.
     """
     import papermill  # here only: it takes a second
 
-    committed = paths.NOTEBOOKS / f"{notebook}.ipynb"
+    (committed,) = _chosen(paths.NOTEBOOKS, notebook)
     for is_last in (False, True):
         try:
             kernel = _kernel()
@@ -97,17 +97,14 @@ def execute_in_place(folder: Path, only: str | None = None) -> None:
     Raises ReplicationError when there is no such notebook, when a cell fails, and when one that had pictures drew none;
     it then stays as it was, and what was executed is kept in out/failed.
     """
-    files = {file.stem: file for file in _files(folder)}
-    chosen = [only] if only else list(files)
-    if not chosen or not {*chosen} <= {*files}:
-        raise ReplicationError(f"There is no notebook {only or ''} in {folder}. The notebooks are {', '.join(files)}.")
-    for name in chosen:
-        executed = paths.out("failed") / f"{name}.ipynb"
-        executed.parent.mkdir(parents=True, exist_ok=True)
-        _execute_alone(files[name], executed)
-        _publish(executed, files[name])
+    for committed in _chosen(folder, only):
+        executed = paths.out("failed") / committed.name
+        with explained(executed):
+            executed.parent.mkdir(parents=True, exist_ok=True)
+        _execute_alone(committed, executed)
+        _publish(executed, committed)
         executed.unlink()
-        print(f"executed {name}")
+        print(f"executed {committed.stem}")
 
 
 def _execute_alone(file: Path, executed: Path) -> None:
@@ -149,6 +146,16 @@ def _n_pictures(notebook: Mapping[str, Any]) -> int:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]_*.ipynb"))
+
+
+def _chosen(folder: Path, only: str | None) -> list[Path]:
+    """All notebooks of a folder or the one that is named; raises ReplicationError where there is none such."""
+    files = _files(folder)
+    chosen = files if only is None else [file for file in folder.glob("*.ipynb") if file.stem == only]
+    if not chosen:
+        names = ", ".join(file.stem for file in files)
+        raise ReplicationError(f"There is no notebook {only or ''} in {folder}. The notebooks are {names}.")
+    return chosen
 
 
 def _as_text(content: dict) -> str:

@@ -8,10 +8,11 @@ the evaluation points; XLA for the other processor rounds in another way.
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ import numpy as np
 from replication.config import RunConfig
 from replication.errors import RecordError, ReplicationError
 from replication.exported import runner
-from replication.files import DAMAGED
+from replication.files import DAMAGED, explained
 from replication.progress import bar
 from replication.runs.elsewhere import Record, RunElsewhere, Trained, can_be_trained
 
@@ -33,16 +34,23 @@ def write(configs: Iterable[RunConfig], folder: Path) -> list[RunConfig]:
     """Save the programs of the runs that can go, with the runner, in a new folder; returns these runs.
 
     They start from their first step. Only a run whose curve is the bound can go: the estimates of log p(x) need more
-    than one program. Raises ReplicationError where there is none, or the folder exists.
+    than one program. Raises ReplicationError where there is none, the folder exists, or the disk refuses.
     """
     configs = list(configs)
     runs = [config for config in configs if can_be_trained(config)]
     if not runs:
         why = "only a curve of the bound is one program" if configs else "none is left to be trained"
         raise ReplicationError(f"No run can be exported: {why}. Other runs: --reading, --seed, --only.")
-    if folder.exists():
+    if os.path.lexists(folder):
         raise ReplicationError(f"{folder} exists already: collect what is in it, or choose another folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    with explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _write(runs, folder)
+    return runs
+
+
+def _write(runs: Sequence[RunConfig], folder: Path) -> None:
+    """Fill a folder beside the one that is wanted, then rename it."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         unfinished = Path(temporary) / "exported"
         (unfinished / runner.PROGRAMS).mkdir(parents=True)
@@ -56,7 +64,6 @@ def write(configs: Iterable[RunConfig], folder: Path) -> list[RunConfig]:
         (unfinished / runner.JOBS).write_text(json.dumps(jobs), encoding="utf-8")
         shutil.copy(runner.__file__, unfinished / "runner.py")
         unfinished.replace(folder)
-    return runs
 
 
 def collect(folder: Path, records_folder: Path) -> list[Record]:
@@ -65,11 +72,8 @@ def collect(folder: Path, records_folder: Path) -> list[Record]:
     Raises RecordError at the end for those that diverged, are damaged, or are of another version of the engine, and
     where TensorFlow does not find the last bound again.
     """
-    if not (folder / runner.JOBS).exists():
-        raise RecordError(f"{folder} is no exported folder: it has no {runner.JOBS}.")
-    jobs = json.loads((folder / runner.JOBS).read_text(encoding="utf-8"))
     collected, problems = [], []
-    for job in jobs:
+    for job in _jobs(folder):
         file = folder / runner.TRAINED / f"{job['run_id']}.npz"
         try:
             record = _collect(job, file, records_folder) if file.exists() else None
@@ -82,6 +86,17 @@ def collect(folder: Path, records_folder: Path) -> list[Record]:
     if not collected:
         raise RecordError(f"No run in {folder} has come to an evaluation point: start `python3 runner.py` there first.")
     return collected
+
+
+def _jobs(folder: Path) -> list[dict[str, Any]]:
+    """What `write` saved of each run, in the form of `_job`."""
+    try:
+        jobs = json.loads((folder / runner.JOBS).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{folder} is no exported folder: no {runner.JOBS} can be read in it.") from error
+    except ValueError as error:
+        raise RecordError(f"{folder / runner.JOBS} is damaged ({error}): copy the exported one.") from error
+    return jobs
 
 
 def _job(run: RunElsewhere, folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:

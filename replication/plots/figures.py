@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from replication.files import explained
 from replication.paper import names, reference
 from replication.paper.changes import NO_CHANGE, Change
 from replication.plots import palette
@@ -159,14 +160,16 @@ def _legend(figure: Figure, algorithms: list[str], with_paper: bool, made: Chang
 def save(figure: Figure, files: Iterable[Path]) -> None:
     """Write a figure so that the same data give the same bytes.
 
-    In a folder that may not be written to, as that of a teaching server, it is shown only, and a line says so.
+    In a folder that may not be written to, as that of a teaching server, it is shown only, and a line says so. Raises
+    RecordError where the disk refuses for another reason.
     """
     for file in files:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with matplotlib.rc_context({"svg.hashsalt": "replication", "svg.fonttype": "path"}):
-                figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
-        except OSError as error:
-            if error.errno not in READ_ONLY:
-                raise
-            print(f"The figure is not saved: {file} cannot be written ({error.strerror}).", file=sys.stderr)
+        with explained(file):
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with matplotlib.rc_context({"svg.hashsalt": "replication", "svg.fonttype": "path"}):
+                    figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
+            except OSError as error:
+                if error.errno not in READ_ONLY:
+                    raise
+                print(f"The figure is not saved: {file} cannot be written ({error.strerror}).", file=sys.stderr)

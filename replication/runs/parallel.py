@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from replication.config import RunConfig
 from replication.errors import ReplicationError
+from replication.files import explained
 from replication.progress import bar
 from replication.runs import device, records
 
@@ -315,9 +316,11 @@ def _output_in(file: Path | None) -> Iterator[None]:
     if file is None:
         yield
         return
+    with explained(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stream = file.open("wb")
     kept = {number: os.dup(number) for number in (1, 2)}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as stream:
+    with stream:
         for number in kept:
             os.dup2(stream.fileno(), number)
     try:
