@@ -24,6 +24,16 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def read_verified(file: Path, expected: str) -> bytes:
+    """The content of a committed file; raises RecordError unless its SHA-256 is the expected one."""
+    content = _read(file)
+    if content is None:
+        raise RecordError(f"{file} is missing. Restore it from version control.")
+    if sha256(content) != expected:
+        raise RecordError(f"{file} is not the file that was committed. Restore it from version control.")
+    return content
+
+
 def write_atomically(target: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file in the folder of `target`, then rename it.
 

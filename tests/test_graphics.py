@@ -1,7 +1,5 @@
 """What the paper's drawings give away: whole minibatches, the start, the warm-up, the split."""
 
-import hashlib
-
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -9,7 +7,7 @@ import pytest
 
 matplotlib.use("agg")
 
-from replication import paths, published
+from replication import published
 from replication.config import RunConfig
 from replication.model import baselines
 from replication.paper import graphics
@@ -38,11 +36,6 @@ def starts() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def points() -> pd.DataFrame:
     return graphics.first_dashed_points()
-
-
-def test_the_file_is_the_digitised_one():
-    digest = hashlib.sha256(paths.PAPER_PATHS.read_bytes()).hexdigest()
-    assert digest == "ea8f5616b79b1ad119c82f479f21afce0bf1a969a721e4f35bf671c0a59d6291"
 
 
 @pytest.mark.parametrize("is_log", [True, False])

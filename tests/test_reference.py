@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication.paper import reference
+from replication import paths
+from replication.errors import RecordError
+from replication.paper import choices, reference
 from replication.runs.curves import CURVE
 
 
@@ -22,6 +24,30 @@ def test_a_curve_is_one_run_within_the_axes():
         assert curve["samples_evaluated"].is_monotonic_increasing
         assert curve["value"].min() >= reference.Y_LIMITS[curve["metric"].iloc[0], curve["dataset"].iloc[0]][0]
         assert curve["samples_evaluated"].iloc[-1] > 5.5e7  # the short runs before end at 1e6
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (None, "is missing"),
+        (lambda content: b"", "is not the file"),
+        (lambda content: b"<!DOCTYPE html>", "is not the file"),
+        (lambda content: b"\xff\xfe" + content, "is not the file"),
+        (lambda content: content[: len(content) // 2], "is not the file"),
+        (lambda content: content.replace(b"-329.39", b"-329.30"), "is not the file"),
+    ],
+    ids=["missing", "empty", "a page", "binary", "cut", "changed"],
+)
+def test_a_file_of_the_paper_that_is_not_the_committed_one_is_said(tmp_path, monkeypatch, spoil, said):
+    # Fails with an error of pandas; or silently with fewer curves, or with another value.
+    file = tmp_path / "paths.csv"
+    if spoil:
+        file.write_bytes(spoil(paths.PAPER_PATHS.read_bytes()))
+    monkeypatch.setattr(paths, "PAPER_PATHS", file)
+    monkeypatch.setattr(paths, "FIRST_ITERATIONS", file)
+    for read in (reference.vertices.__wrapped__, lambda: choices.first_iterations("bound")):
+        with pytest.raises(RecordError, match=f"{file} {said}.* Restore it from version control"):
+            read()
 
 
 def test_interpolation_is_linear_in_log_samples():

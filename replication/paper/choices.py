@@ -4,6 +4,7 @@ Fit early, judge late: the distance is taken up to FIT_UNTIL samples, and the ve
 same for all panels of a dataset and algorithm.
 """
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 
 from replication import paths
 from replication.config import RunConfig
+from replication.files import read_verified
 from replication.paper import names, reference
 from replication.paper.comparison import FIT_UNTIL, compare
 from replication.paper.experiments import figure2, figure3
@@ -26,6 +28,7 @@ FIT_FROM = 500_000
 SEEDS = (0, 1, 2)
 AS_CLOSE = 0.05  # tolerances: candidates that are no further apart count as equal, and the first one is chosen
 NO_READING = Reading("", "", {})
+FIRST_ITERATIONS_SHA256 = "cf046813d242b8c12ecd5509c0f4cdb941fed24e04821156555c51243ea8b997"
 
 STARTS = ({"initialisation": "paper_variance"}, {"initialisation": "fan_in"})
 PARTS = tuple({name: value} for name, value in AUTHORS_WAKE_SLEEP.items())
@@ -185,9 +188,10 @@ def first_iterations(metric: str) -> pd.DataFrame:
 
     `value` is the bound, or log p(x), of the model at that point on train, `se` its standard error over datapoints
     [nats]; on MNIST over the first 10,000 images (log p(x): 1000). From the records at commit f8bc51c, which evaluated
-    the bound on train; later ones have the running mean, in which the first iterations are the transient.
+    the bound on train; later ones have the running mean, in which the first iterations are the transient. Raises
+    RecordError where the file is not the one that was made of them.
     """
-    table = pd.read_csv(paths.FIRST_ITERATIONS)
+    table = pd.read_csv(io.BytesIO(read_verified(paths.FIRST_ITERATIONS, FIRST_ITERATIONS_SHA256)))
     return table[table["figure"] == reference.FIGURES[metric]].reset_index(drop=True)
 
 

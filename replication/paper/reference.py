@@ -3,6 +3,7 @@
 `paths.csv` has every vertex of every path, as drawn: those outside the axes and of a run that was started anew, too.
 """
 
+import io
 from functools import cache
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from replication import paths
+from replication.files import read_verified
 from replication.runs.curves import CURVE, PANEL, SIZE
 
 METRICS = {2: "bound", 3: "log_px"}  # what the paper's figures 2 and 3 show
 FIGURES = {metric: figure for figure, metric in METRICS.items()}
+PATHS_SHA256 = "ea8f5616b79b1ad119c82f479f21afce0bf1a969a721e4f35bf671c0a59d6291"
 
 
 # The paper's axes [nats]: what is drawn below them is not to be seen there.
@@ -25,8 +28,9 @@ def vertices() -> pd.DataFrame:
     """Every vertex of every path of figures 2 and 3, with the columns of runs/curves.py and `figure`; `value` in nats.
 
     `is_cut`: no report, the path leaves the drawing there. `path` counts a curve's paths: some are of two runs.
+    Raises RecordError where the file is not the one that was digitised.
     """
-    drawn = pd.read_csv(paths.PAPER_PATHS)
+    drawn = pd.read_csv(io.BytesIO(read_verified(paths.PAPER_PATHS, PATHS_SHA256)))
     drawn["metric"] = drawn["figure"].map(METRICS)
     drawn["size"] = [int(row[SIZE[row["metric"]]]) for row in drawn.to_dict("records")]
     is_cut = drawn["value"] == drawn.groupby(PANEL)["value"].transform("min")
