@@ -160,11 +160,14 @@ def benchmark(
 
 def _todo(profile: str, only: str | None, datasets: str | None, reading: str, seed: int) -> "list[RunConfig]":
     """The runs of a profile that are not complete, or those of them that are named."""
+    from replication.paper import plans
     from replication.paper.experiments import all_runs
-    from replication.paper.plans import make_plan
     from replication.runs import records
 
-    known = {config.run_id: config for config in all_runs(make_plan(profile, seed, datasets, reading))}
+    plan = plans.make_plan(profile, seed, datasets, reading)
+    if no_effect := plans.without_effect(plan):
+        print(no_effect)
+    known = {config.run_id: config for config in all_runs(plan)}
     if only == "":
         raise ReplicationError("--only names no run: leave it out for all runs, or name them, comma-separated.")
     wanted = list(known) if only is None else only.split(",")

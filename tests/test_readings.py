@@ -4,7 +4,7 @@ import pytest
 
 from replication import paths
 from replication.config import ConfigError
-from replication.paper import experiments, readings
+from replication.paper import experiments, notebook, readings
 from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import make_plan
 
@@ -73,3 +73,22 @@ def test_an_unknown_reading_is_refused_with_the_known_ones():
 
 def test_figures_of_another_reading_do_not_replace_the_standard_ones():
     assert make_plan("paper", reading="text").figure_suffix == "-reading=text"
+
+
+@pytest.mark.parametrize(
+    ("reading", "datasets", "said"),
+    [
+        ("text", "digits", "reading = 'text' has no effect on digits: "),
+        ("authors", "mnist,digits", "reading = 'authors' has no effect on digits: "),
+        ("text", "mnist", ""),
+        ("closest", "digits", ""),
+    ],
+)
+def test_a_reading_without_effect_is_said(capsys, reading, datasets, said):
+    # Fails if a reader takes runs of digits for those of a reading: no reading sets anything for them.
+    plan = notebook.make_plan("quick", 0, datasets, reading, {})
+    printed = capsys.readouterr().out
+    assert printed.startswith(said) and printed.count("\n") == bool(said)
+    standard = figure2(plan._replace(reading=readings.CLOSEST))
+    assert bool(said) == ("digits" in plan.datasets and plan.reading is not readings.CLOSEST)
+    assert [run for run in figure2(plan) if run.dataset == "digits" and run not in standard] == []

@@ -11,7 +11,7 @@ from replication import data, paths
 from replication.batch import dependencies, notebooks
 from replication.errors import ReplicationError, UnreachableError
 from replication.files import explained, locked
-from replication.paper import reference, report
+from replication.paper import plans, reference, report
 from replication.paper.experiments import all_runs
 from replication.paper.plans import Plan, make_plan
 from replication.progress import is_watched
@@ -55,6 +55,8 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
     start = time.monotonic()
     reference.vertices()  # what is wrong with the file is said before the runs, not after them
     plan = make_plan(profile, datasets=None if profile == "smoke" else reachable_datasets(), reading=reading)
+    if no_effect := plans.without_effect(plan):
+        print(no_effect)
     with locked(dependencies.folder(plan)):
         dependencies.note_parameters(plan)
         todo = jobs(plan)

@@ -26,7 +26,10 @@ def make_plan(
             f"Unknown notebook parameter {', '.join(unknown)}. The parameters are {', '.join(Plan._fields)}. "
             f"A setting of the runs is an override. {plans.OVERRIDES_SYNTAX}"
         )
-    return plans.make_plan(profile, seed, datasets, reading, overrides)
+    plan = plans.make_plan(profile, seed, datasets, reading, overrides)
+    if no_effect := plans.without_effect(plan):
+        print(no_effect)
+    return plan
 
 
 def _show_figures() -> None:

@@ -42,6 +42,18 @@ class Plan(NamedTuple):
         return "".join(f"-{name}={value}" for name, value in changes.items())
 
 
+def without_effect(plan: Plan) -> str:
+    """That the reading which is asked for changes no run of some datasets, as a line; nothing where it does."""
+    read = {dataset for _, dataset, _ in plan.reading.choices}
+    untouched = [name for name in plan.datasets if name not in read]
+    if plan.reading is readings.CLOSEST or not untouched:
+        return ""
+    return (
+        f"reading = {plan.reading.name!r} has no effect on {' and '.join(untouched)}: the readings are of the paper's "
+        "figures, which do not show these images."
+    )
+
+
 def make_plan(
     profile: str,
     seed: int = 0,
