@@ -171,3 +171,16 @@ def test_at_paper_scale_a_missing_standard_run_is_said_not_trained(monkeypatch):
     assert change.n_alone == 2 and "2 runs with targets = binarised have no standard run" in " ".join(
         answers.change(change)
     )
+
+
+def test_a_standard_run_that_is_recorded_from_later_on_only_is_said_to_be_none(monkeypatch):
+    # A complete record of the profile begins at 100,000 samples. Fails if a change that is tried with fewer ends with
+    # an error after its training.
+    plan = _plan(initialisation="fan_in")
+    rows = [{"samples_evaluated": 100_000, "split": "test", "measure": "evaluated", "value": -20.0, "seconds": 1.0}]
+    for config in experiments.figure2(plan._replace(overrides={"n_latent": 2})):
+        records.save(config, rows, {}, paths.runs("smoke"))
+    monkeypatch.setattr(load_or_train, "train_all", lambda *arguments: pytest.fail("trained a run that is recorded"))
+    change = changes.beside_standard(experiments.figure2, plan, _not_run(plan))
+    assert change.n_alone == 2 and change.effect.empty
+    assert "2 runs with initialisation = fan_in have no standard run" in " ".join(answers.change(change))

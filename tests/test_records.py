@@ -85,8 +85,22 @@ def test_a_record_of_another_configuration_is_refused_with_what_differs(tiny, tm
 def test_a_record_that_begins_beyond_the_run_says_so(tiny, tmp_path):
     # An empty curve would surface as a NaN far away from its cause.
     records.save(tiny, ROWS[2:], {}, tmp_path)
-    with pytest.raises(RecordError, match=r"begins at 4,000 samples, beyond the 1,000.*set samples_total"):
-        records.load(tiny.replace(samples_total=1000), tmp_path)
+    shorter = tiny.replace(samples_total=1000)
+    with pytest.raises(
+        RecordError, match=r"begins at 4,000 samples, beyond the 1,000.*Set samples_total.*another seed"
+    ):
+        records.load(shorter, tmp_path)
+    assert records.begins_beyond(shorter, tmp_path) and not records.begins_beyond(tiny, tmp_path)
+
+
+def test_a_record_that_begins_beyond_is_not_among_those_that_are_taken_where_they_are_there(
+    tiny, tmp_path, monkeypatch
+):
+    # Fails if a notebook that shows other seeds where they are recorded ends with an error, because one is too long.
+    monkeypatch.setattr(paths, "runs", lambda profile: tmp_path)
+    records.save(tiny, ROWS[2:], {}, tmp_path)
+    assert records.existing([tiny.replace(samples_total=1000)], "smoke") == []
+    assert [record.samples_evaluated for record in records.existing([tiny, tiny], "smoke")] == [4000]
 
 
 def test_later_record_replaces_the_earlier(tiny, tmp_path):

@@ -110,7 +110,8 @@ def change(made: Change) -> list[str]:
     if made.n_alone:
         lines.append(
             f"{parallel.counted(made.n_alone, 'run')} with {made.words} ha{'s' if made.n_alone == 1 else 've'} no "
-            "standard run to be compared with: none is recorded, and at paper scale none is trained for it."
+            "standard run to be compared with: none is recorded that begins as early, and at paper scale none is "
+            "trained for it."
         )
     return lines
 

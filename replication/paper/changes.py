@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from replication import paths
 from replication.config import RunConfig
 from replication.paper import choices
 from replication.paper.plans import Plan
@@ -45,6 +46,7 @@ def beside_standard(
     An override that only chooses among the runs, or their length, is no change. A standard run is a record at paper
     scale, cut to the profile's length, or one of the profile: always the latter with `to_the_end`, as a cut record has
     neither weights nor what is evaluated at the end of a run. At paper scale none is trained, since that takes hours.
+    A record that begins beyond that length is not cut: such a run is alone.
     `shown` picks the rows of a table of curves, and their values: by default as the paper reports its own.
 
     `effect` has a row per pair of runs and split: both values at the last evaluation point that they have in common,
@@ -95,7 +97,8 @@ def _recorded_or_trained(configs: Sequence[RunConfig], profile: str, to_the_end:
         return records.existing(configs, profile)
     at_paper_scale = [] if to_the_end else _recorded(configs)
     recorded = [record for record in at_paper_scale if record.samples_evaluated >= record.config.samples_total]
-    missing = [config for config in configs if config not in {record.config for record in recorded}]
+    known, folder = {record.config for record in recorded}, paths.runs(profile)
+    missing = [config for config in configs if config not in known and not records.begins_beyond(config, folder)]
     return [*recorded, *(load_or_train(missing, profile) if missing else [])]
 
 

@@ -83,7 +83,19 @@ def load(config: RunConfig, folder: Path) -> Record | None:
     Raises RecordError for a damaged one, for one of another configuration, and for one that begins beyond.
     """
     stored = _read(config, folder)
-    return _up_to(config, stored[0], folder) if stored else None
+    if stored and not _within(config, stored[0]).any():
+        raise RecordError(
+            f"The record of {config.run_id} in {folder} begins at {stored[0].curve['samples_evaluated'].min():,} "
+            f"samples, beyond the {config.samples_total:,} that are asked for. Set samples_total to at least that, or "
+            "leave it out; or ask for another seed: without a record, it is trained to any length."
+        )
+    return _up_to(config, stored[0]) if stored else None
+
+
+def begins_beyond(config: RunConfig, folder: Path) -> bool:
+    """Whether there is a record, but with no evaluation point up to `config.samples_total`."""
+    stored = _read(config, folder)
+    return stored is not None and not _within(config, stored[0]).any()
 
 
 def require(config: RunConfig, folder: Path) -> Record:
@@ -138,17 +150,12 @@ def _within(config: RunConfig, record: Record) -> pd.Series:
     return record.curve["samples_evaluated"] < config.samples_total + config.samples_per_step
 
 
-def _up_to(config: RunConfig, record: Record, folder: Path) -> Record:
+def _up_to(config: RunConfig, record: Record) -> Record:
     """The record as it was at `config.samples_total`: without rows from beyond, and without facts of the last row."""
     within = _within(config, record)
     if within.all():
         return record
     curve = record.curve[within]
-    if curve.empty:
-        raise RecordError(
-            f"{folder / config.run_id} begins at {record.curve['samples_evaluated'].min():,} samples, beyond the "
-            f"{config.samples_total:,} that are asked for: set samples_total to at least that."
-        )
     facts = {name: value for name, value in record.facts.items() if name not in OF_LAST_ROW}
     samples, seconds = curve["samples_evaluated"].max(), curve["seconds"].max()
     contributors = [c for c in record.facts.get("contributors", []) if c["from_samples"] < samples]
@@ -170,9 +177,12 @@ def _numbers_sha256(curve: bytes) -> str:
 
 
 def existing(configs: Iterable[RunConfig], profile: str) -> list[Record]:
-    """The records of a profile that are there, each run once; raises RecordError for a damaged one."""
-    records = (load(config, paths.runs(profile)) for config in dict.fromkeys(configs))
-    return [record for record in records if record]
+    """The records of a profile that have a point up to `samples_total`, each run once.
+
+    Raises RecordError for a damaged one.
+    """
+    stored = ((config, _read(config, paths.runs(profile))) for config in dict.fromkeys(configs))
+    return [_up_to(config, each[0]) for config, each in stored if each and _within(config, each[0]).any()]
 
 
 def _pack(config: RunConfig, weights: Mapping[str, np.ndarray]) -> bytes:
