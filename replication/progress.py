@@ -29,6 +29,14 @@ def bar(total: int, unit: str, initial: int = 0) -> tqdm.tqdm:
     return kind(total=total, initial=initial, unit=unit, unit_scale=True, smoothing=0.02, disable=disable)
 
 
+def set_aside(progress: tqdm.tqdm, n: float) -> None:
+    """Count `n` as done, but leave the time until now out of the rate: what came before the first step is no speed."""
+    if not progress.disable:
+        progress.n += n
+        progress.initial += n
+        progress.last_print_n, progress.last_print_t = progress.n, time.time()
+
+
 def _is_notebook() -> bool:
     return "ipykernel" in sys.modules
 

@@ -1,12 +1,16 @@
 """Jobs side by side: which are done, in which order, and what is said of those that fail."""
 
+import io
 import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import tqdm
 
+from replication import progress
 from replication.errors import ReplicationError
 from replication.files import write_atomically
 from replication.runs import parallel
@@ -101,6 +105,29 @@ def test_the_words_of_a_failed_job_are_in_its_log_whatever_the_locale(tmp_path, 
     log = tmp_path / "log"
     _, failures = parallel.work_off([Job("job", say, ("größer als möglich",), log)], 1)
     assert failures["job"].reason == "größer als möglich" == log.read_text(encoding="utf-8").strip()
+
+
+def test_the_speed_is_that_of_the_steps(monkeypatch):
+    # A run starts and compiles for 60 s, reports its first step, or where it goes on from, then 100 samples a second.
+    # Fails if the first lines tell a tenth of that, and hours for minutes.
+    clock, bars, shown = [0.0], [], {}
+    monkeypatch.setattr(tqdm.std, "time", lambda: clock[0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(time=lambda: clock[0]))
+    job = Job("job", pid, (), samples=10_000)
+
+    def events(jobs, n_workers):
+        for clock[0], samples in ((60.0, 5000), (62.0, 5200), (64.0, 5400)):
+            yield job, parallel.Report(samples, -100.0)
+        shown.update(bars[0].format_dict)  # the bar's last line tells another rate, over all of its time
+
+    def bar(total: int, unit: str, initial: int = 0) -> tqdm.tqdm:
+        bars.append(tqdm.tqdm(total=total, initial=initial, file=io.StringIO(), smoothing=0.02))
+        return bars[0]
+
+    monkeypatch.setattr(parallel, "_events", events)
+    monkeypatch.setattr(parallel, "bar", bar)
+    parallel.work_off([job], 1)
+    assert shown["rate"] == pytest.approx(100) and shown["n"] == 5400 and shown["elapsed"] == 64
 
 
 class InterruptedDestructor:

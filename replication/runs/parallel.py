@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from replication.config import RunConfig
 from replication.errors import ReplicationError
 from replication.files import explained
-from replication.progress import bar
+from replication.progress import bar, set_aside
 from replication.runs import device, records
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -109,6 +109,7 @@ def work_off(
     results: dict[str, Any] = {}
     failures: dict[str, Failure] = {}
     samples_of = {job.name: job.samples_before for job in jobs}
+    has_begun = False
     with (
         bar(sum(job.samples for job in jobs), "sample", sum(samples_of.values())) as progress,
         closing(_events(jobs, n_workers)) as events,
@@ -121,7 +122,11 @@ def work_off(
                 failures[job.name] = event
             else:
                 samples = job.samples if isinstance(event, Done) else min(event.samples, job.samples)
-                progress.update(samples - samples_of[job.name])
+                if has_begun or not isinstance(event, Report):
+                    progress.update(samples - samples_of[job.name])
+                else:
+                    set_aside(progress, samples - samples_of[job.name])
+                    has_begun = True
                 samples_of[job.name] = samples
             if isinstance(event, Done):
                 results[job.name] = event.result
