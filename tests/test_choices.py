@@ -1,10 +1,12 @@
 """The search for the closest reading: what it sees, what it may choose, and that the readings are what it finds."""
 
+from typing import Literal, get_args, get_origin
+
 import pandas as pd
 import pytest
 
-from replication.config import RunConfig
-from replication.paper import choices, experiments, readings, reference
+from replication.config import LEFT_OUT_OF_NAMES, RunConfig
+from replication.paper import choices, experiments, names, readings, reference
 from replication.paper.plans import make_plan
 from replication.runs import records
 from replication.runs.curves import SIZE
@@ -100,3 +102,14 @@ def test_the_learning_rates_of_the_text_are_those_that_the_rule_chooses(metric):
     runs = {"bound": bounds, "log_px": experiments.figure3(text)}[metric]
     table = choices.chosen_learning_rates(choices.first_iterations(metric), by)
     assert table["chosen"].to_dict() == {tuple(getattr(c, name) for name in by): c.learning_rate for c in runs}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT_OF_NAMES)
+def test_each_setting_in_which_runs_differ_has_plain_words(name):
+    # Two records, or two readings, may differ in any of these. Fails with a KeyError, or if a reader is shown the value
+    # as it is stored, such as near_zero.
+    field = RunConfig.model_fields[name]
+    values = get_args(field.annotation) if get_origin(field.annotation) is Literal else (0.5,)
+    for value in values:
+        said = names.choice({name: value})
+        assert value == LEFT_OUT_OF_NAMES[name] or (said not in ("the text", str(value)) and "_" not in said)

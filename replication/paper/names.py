@@ -20,7 +20,11 @@ FIGURES = {"bound": "Figure 2: the lower bound [nats]", "log_px": "Figure 3: log
 SYMBOLS = {"bound": "Nz", "log_px": "N"}
 
 CHOICES: dict[str, str | dict[str, str]] = {  # a setting of a run and its value in words
+    "estimator": ESTIMATORS,
     "batch_size": "M = {}",
+    "n_mc_samples": "L = {}",
+    "learning_rate": "learning rate {}",
+    "preparation": {"authors": "the authors' images and split"},
     "initialisation": {
         "paper_variance": "N(0, 0.01) as a variance",
         "fan_in": "start of the authors' newest code",
@@ -33,6 +37,11 @@ CHOICES: dict[str, str | dict[str, str]] = {  # a setting of a run and its value
     "log_var_factor": "encoder's log variance at {}",
     "decoder_log_var_factor": "decoder's log variance at {}",
     "warm_up_steps": "{} warm-up updates",
+    "weight_prior": "precision {} of the weights' prior",
+    "prior_on": {"authors": "the authors' choice of weights with a prior"},
+    "weight_noise": {"local": "noise on the units' inputs"},
+    "metric": {"log_px": "log p(x)"},
+    "seed": "seed {}",
 }
 
 
