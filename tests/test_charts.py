@@ -29,8 +29,8 @@ def variance() -> pd.DataFrame:
 def training() -> pd.DataFrame:
     rows = itertools.product((1, 2), ("train", "test"), palette.ESTIMATORS, (20, 100), (1, 5))
     return pd.DataFrame([
-        {"samples_evaluated": x, "seconds": x / 10, "split": split, "estimator": name, "batch_size": m,
-         "n_mc_samples": n, "value": RNG.normal() - 500 * (name == "score_function")}
+        {"dataset": "mnist", "samples_evaluated": x, "seconds": x / 10, "split": split, "estimator": name,
+         "batch_size": m, "n_mc_samples": n, "value": RNG.normal() - 500 * (name == "score_function")}
         for x, split, name, m, n in rows
     ])  # fmt: skip
 
@@ -77,7 +77,8 @@ def test_full_vb_shows_both_predictive_bounds_and_map():
     rows = itertools.product(("aevb", "full_vb"), (3, 10), (100, 1000), ("train", "test"))
     names = ("value", "bound_sampled", "bound_at_mean")
     last = pd.DataFrame([
-        {"algorithm": algorithm, "n_latent": z, "n_train": n, "split": split, **{name: RNG.normal() for name in names}}
+        {"dataset": "mnist", "algorithm": algorithm, "n_latent": z, "n_train": n, "split": split,
+         **{name: RNG.normal() for name in names}}
         for algorithm, z, n, split in rows
     ])  # fmt: skip
     higher = last.assign(**{name: last[name] + 100 for name in names})
@@ -111,6 +112,33 @@ def test_the_standard_runs_are_dotted_in_the_colours_of_the_changed_ones(trainin
             assert line.get_linestyle() == ":" and lines[label].get_linestyle() == "-"
             assert line.get_color() == lines[label].get_color()
             np.testing.assert_allclose(line.get_ydata(), np.array(lines[label].get_ydata()) + 10)
+
+
+def test_each_dataset_has_panels_of_its_own(training):
+    # Fails if one line goes through the bounds of MNIST and of digits, which lie 1000 nats higher here.
+    def of_both(table: pd.DataFrame) -> pd.DataFrame:
+        values = {name: table[name] + 1000 for name in ("value", "bound_sampled", "bound_at_mean") if name in table}
+        return pd.concat([table, table.assign(dataset="digits", **values)])
+
+    one_size, by_size = (
+        training.query("batch_size == 100 and n_mc_samples == 1"), training.query("estimator == 'sgvb_b'")
+    )  # fmt: skip
+    full_vb = pd.DataFrame([
+        {"dataset": "mnist", "algorithm": algorithm, "n_latent": 3, "n_train": n, "split": split, "value": -1.0,
+         "bound_sampled": -2.0, "bound_at_mean": -3.0}
+        for algorithm, n, split in itertools.product(("aevb", "full_vb"), (100, 1000), ("train", "test"))
+    ])  # fmt: skip
+    for figure in (
+        charts.estimators(of_both(one_size), NO_CHANGE._replace(standard=of_both(one_size))),
+        charts.minibatches(of_both(by_size)),
+        charts.full_vb({"": of_both(full_vb)}),
+    ):
+        on_mnist, on_digits = np.split(np.array(figure.axes), 2)
+        for panels, is_digits, name in ((on_mnist, False, "MNIST"), (on_digits, True, "Digits, not MNIST")):
+            for axes in panels:
+                assert axes.get_title().startswith(name)
+                assert axes.lines and all(len(line.get_ydata()) == 2 for line in axes.lines)
+                assert {value > 300 for line in axes.lines for value in line.get_ydata()} == {is_digits}
 
 
 def test_growth_has_values_on_its_logarithmic_axis():

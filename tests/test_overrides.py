@@ -1,4 +1,4 @@
-"""Every notebook with every override of a single setting, on digits: it runs, or is refused in words."""
+"""Every notebook with every override of a single setting on digits, and on two datasets: it runs, or is refused."""
 
 import contextlib
 import io
@@ -27,6 +27,13 @@ SIZES = profiles.SIZES["smoke"]._replace(
     full_vb_samples=FEW,
     variance_points=(0, FEW),
     variance_pairs=3,
+)
+BOTH = ("mnist", "digits")
+SIZES_OF_BOTH = SIZES._replace(
+    figure2_samples=dict.fromkeys(BOTH, FEW),
+    figure2_n_latent=dict.fromkeys(BOTH, (2, 20)),
+    figure3_n_train=dict.fromkeys(BOTH, (297,)),
+    full_vb_n_train=dict.fromkeys(BOTH, (297,)),
 )
 NUMBERS = {
     "n_latent": (1, 2, 10), "n_hidden": (5,), "samples_total": (200,), "n_train": (100,), "batch_size": (7,),
@@ -62,11 +69,11 @@ def execute(folder, monkeypatch):
     monkeypatch.setattr(evaluation, "N_DATAPOINTS_LOG_PX", 20)
     monkeypatch.setattr(load_or_train, "train_all", _train_here)
 
-    def execute(name: str, overrides: dict, n_cells: int | None = None) -> None:
+    def execute(name: str, overrides: dict, n_cells: int | None = None, datasets: str | None = None) -> None:
         cells = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
         code = [cell for cell in cells if cell.cell_type == "code"]
-        parameters = {"profile": "smoke", "seed": 0, "datasets": None, "reading": "closest", "overrides": overrides}
-        namespace = {"__name__": "__main__", **parameters}
+        parameters = {"profile": "smoke", "seed": 0, "reading": "closest", "overrides": overrides}
+        namespace = {"__name__": "__main__", "datasets": datasets, **parameters}
         for cell in (cell for cell in code[:n_cells] if "parameters" not in cell.metadata.get("tags", [])):
             source = cell.source
             for many, few in FEWER.items():
@@ -140,3 +147,14 @@ def test_a_notebook_runs_or_is_refused_in_words(execute, name, overrides):
         execute(name, overrides, n_cells)
 
     _runs_or_is_refused(after_its_runs, name, overrides)
+
+
+@pytest.mark.overrides
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_shows_two_datasets_whose_sizes_are_alike(execute, monkeypatch, load_or_skip, name):
+    # Fails if a table has a row for two runs, one of each, or if images of one have the shape of the other.
+    load_or_skip("mnist")
+    monkeypatch.setitem(profiles.SIZES, "smoke", SIZES_OF_BOTH)
+    plan = plans.make_plan("smoke", datasets=BOTH)
+    _train_here(experiments.runs_of_notebook(name, plan), paths.runs("smoke"))
+    execute(name, {}, datasets=",".join(BOTH))

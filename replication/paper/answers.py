@@ -33,7 +33,8 @@ def method(proposals: Mapping[str, "Proposals"]) -> str:
 def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record], made: Change = NO_CHANGE) -> str:
     """Notebook 1: how much more the other gradients vary, and what that does to training.
 
-    `variance` is the table of `gradients.variances`; `runs` have one estimator each, `by_size` one M and L each.
+    `variance` is the table of `gradients.variances` on the dataset of the first run; of each dataset `runs` have one
+    estimator each, `by_size` one M and L each.
     """
     both = variance.query("network == 'encoder' and batch_size == 100 and n_mc_samples == 2")
     samples = both["samples_evaluated"].max()
@@ -45,9 +46,9 @@ def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record]
 
     lines = [
         *change(made),
-        f"After {samples:,} training samples the score function's gradient varies {times('score_function')} times as "
-        f"much as that of SGVB B; with a baseline, {times('score_function_baseline')} times (encoder, M = 100, L = 2; "
-        "± one standard error).",
+        f"On {names.DATASETS[runs[0].config.dataset]}, after {samples:,} training samples, the score function's "
+        f"gradient varies {times('score_function')} times as much as that of SGVB B; with a baseline, "
+        f"{times('score_function_baseline')} times (encoder, M = 100, L = 2; ± one standard error).",
     ]
     by_dataset = _on_test(by_size)
     for dataset, ends in _on_test(runs).groupby("dataset", sort=False):

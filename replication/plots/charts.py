@@ -1,7 +1,7 @@
 """What the paper argues in words, drawn: DataFrames in, matplotlib figures out; nothing is computed here."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -68,43 +68,60 @@ def _of_estimator(name: str) -> dict[str, Any]:
 
 
 def estimators(curves: pd.DataFrame, made: Change = NO_CHANGE) -> Figure:
-    """Bound on test [nats] against training samples, a line per estimator; dotted the standard runs beside a change.
+    """Bound on test [nats] against training samples, a row per dataset, a line per estimator.
 
-    The one that ends lowest would flatten the others: on the left the axis is theirs, on the right all of it.
+    Dotted the standard runs beside a change. The estimator that ends lowest would flatten the others: on the left the
+    axis is theirs, on the right all of it.
     """
-    figure, (enlarged, whole) = plt.subplots(1, 2, figsize=(10.4, 4.2), layout="constrained")
-    test, standard = (table[table["split"] == "test"] for table in (curves, made.standard))
-    for axes in (enlarged, whole):
-        for name in palette.ESTIMATORS:
-            _training(axes, test[test["estimator"] == name], _of_estimator(name))
-        for name, curve in standard.groupby("estimator"):
-            _training(axes, curve, _of_estimator(name) | STANDARD | {"label": f"{names.ESTIMATORS[name]}, standard"})
-    lowest = test.loc[test.groupby("estimator")["value"].tail(1).idxmin(), "estimator"]
-    others = test.loc[test["estimator"] != lowest, "value"]
-    enlarged.set_ylim(others.min() - 3, others.max() + 3)
-    enlarged.set(title=f"enlarged; below this axis: {names.ESTIMATORS[lowest]}", ylabel=BOUND)
-    whole.set_title("all")
-    figure.legend(*enlarged.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    datasets = list(curves["dataset"].unique())
+    size = (10.4, 4.2 * len(datasets))
+    figure, grid = plt.subplots(len(datasets), 2, figsize=size, squeeze=False, layout="constrained")
+    for (enlarged, whole), dataset in zip(grid, datasets, strict=True):
+        test, standard = _on_test(curves, dataset), _on_test(made.standard, dataset)
+        for axes in (enlarged, whole):
+            for name in palette.ESTIMATORS:
+                _training(axes, test[test["estimator"] == name], _of_estimator(name))
+            for name, curve in standard.groupby("estimator"):
+                label = {"label": f"{names.ESTIMATORS[name]}, standard"}
+                _training(axes, curve, _of_estimator(name) | STANDARD | label)
+        lowest = test.loc[test.groupby("estimator")["value"].tail(1).idxmin(), "estimator"]
+        others = test.loc[test["estimator"] != lowest, "value"]
+        enlarged.set_ylim(others.min() - 3, others.max() + 3)
+        where = _where(dataset, datasets)
+        enlarged.set(title=f"{where}enlarged; below this axis: {names.ESTIMATORS[lowest]}", ylabel=BOUND)
+        whole.set_title(f"{where}all")
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
 def minibatches(curves: pd.DataFrame, made: Change = NO_CHANGE) -> Figure:
-    """Bound on test [nats] against training samples, by minibatch size M and samples of z L.
+    """Bound on test [nats] against training samples, a panel per dataset, by minibatch size M and samples of z L.
 
     A shade of AEVB's colour per M; open markers where L is the larger; dotted the standard runs beside a change.
     """
-    figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
-    test, standard = (table[table["split"] == "test"] for table in (curves, made.standard))
-    sizes = sorted(test["batch_size"].unique())
+    datasets = list(curves["dataset"].unique())
+    size = (7.2, 4.2 * len(datasets))
+    figure, column = plt.subplots(len(datasets), 1, figsize=size, squeeze=False, layout="constrained")
+    sizes, least = sorted(curves["batch_size"].unique()), curves["n_mc_samples"].min()
     shades = dict(zip(sizes, palette.shades(palette.ALGORITHMS["aevb"], len(sizes)), strict=True))
-    for table, looks, whose in ((test, {}, ""), (standard, STANDARD, ", standard")):
-        for (m, n), curve in table.groupby(["batch_size", "n_mc_samples"]):
-            face = shades[m] if n == test["n_mc_samples"].min() else "white"
-            style = {"color": shades[m], "marker": "o", "markersize": 4, "markerfacecolor": face, **looks}
-            _training(axes, curve, {**style, "label": f"M = {m}, L = {n}{whose}"})
-    axes.set_ylabel(BOUND)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    for (axes,), dataset in zip(column, datasets, strict=True):
+        for table, looks, whose in ((curves, {}, ""), (made.standard, STANDARD, ", standard")):
+            for (m, n), curve in _on_test(table, dataset).groupby(["batch_size", "n_mc_samples"]):
+                face = shades[m] if n == least else "white"
+                style = {"color": shades[m], "marker": "o", "markersize": 4, "markerfacecolor": face, **looks}
+                _training(axes, curve, {**style, "label": f"M = {m}, L = {n}{whose}"})
+        axes.set(ylabel=BOUND, title=_where(dataset, datasets).removesuffix(", "))
+    figure.legend(*column[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+def _on_test(curves: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    return curves[(curves["split"] == "test") & (curves["dataset"] == dataset)]
+
+
+def _where(dataset: str, datasets: Sequence[str]) -> str:
+    """How a title begins where a figure shows several datasets."""
+    return f"{names.DATASETS[dataset]}, " if len(datasets) > 1 else ""
 
 
 def _training(axes: Axes, curve: pd.DataFrame, style: Mapping[str, Any]) -> None:
@@ -117,17 +134,24 @@ def _training(axes: Axes, curve: pd.DataFrame, style: Mapping[str, Any]) -> None
 def full_vb(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Bounds [nats] at the end of each run against the number of training datapoints, for MAP and full VB.
 
-    A row of panels per table of runs, under its name; what has no run is left out.
+    A row of panels per table of runs and dataset, under its name; what has no run is left out.
     """
-    tables = {name: table for name, table in tables.items() if len(table)}
-    n_latents = sorted(pd.concat(tables.values())["n_latent"].unique())
-    size = (4.6 * len(n_latents), 3.4 * len(tables) + 0.8)
+    every = pd.concat(tables.values())
+    n_latents, datasets = sorted(every["n_latent"].unique()), list(every["dataset"].unique())
+    rows = {
+        ", ".join(filter(None, (name, names.DATASETS[dataset] if len(datasets) > 1 else ""))): of_dataset
+        for dataset in datasets
+        for name, table in tables.items()
+        if len(of_dataset := table[table["dataset"] == dataset])
+    }
+    size = (4.6 * len(n_latents), 3.4 * len(rows) + 0.8)
+    sharey = True if len(datasets) == 1 else "row"
     figure, grid = plt.subplots(
-        len(tables), len(n_latents), figsize=size, sharey=True, squeeze=False, layout="constrained"
+        len(rows), len(n_latents), figsize=size, sharey=sharey, squeeze=False, layout="constrained"
     )
     lines = (("aevb", "value", "MAP", "o"), ("full_vb", "bound_sampled", "full VB, weights sampled", "s"),
              ("full_vb", "bound_at_mean", "full VB, weights at the mean", "D"))  # fmt: skip
-    panels = itertools.product(tables.items(), n_latents)
+    panels = itertools.product(rows.items(), n_latents)
     for axes, ((name, curves), n_latent) in zip(grid.flat, panels, strict=True):
         for algorithm, column, label, marker in lines:
             for split, style in LINE_STYLES.items():
