@@ -284,12 +284,15 @@ def _read_matlab_apart(content: bytes) -> dict[str, np.ndarray]:
 
 
 def _from_pickle(content: bytes) -> np.ndarray:
+    """An array, alone, first in a list or the only one in a dict, or one for each image; raises _Unfit for all else."""
     try:
         x = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        if isinstance(x, dict) and len(arrays := [y for y in x.values() if isinstance(y, np.ndarray)]) == 1:
+            (x,) = arrays
+        if isinstance(x, list | tuple) and x:
+            x = np.array(x) if len(x) == FREY_FACE_SHAPE[0] else x[0]
     except Exception as error:  # damaged bytes fail anywhere inside the reader
         raise _Unfit(f"cannot be read as a pickle ({error})") from error
-    if isinstance(x, list | tuple) and x:
-        x = x[0]
     if not isinstance(x, np.ndarray):
         raise _Unfit(f"holds a {type(x).__name__} instead of an array")
     return x

@@ -179,6 +179,8 @@ RIGHT = {
     "pickle 5 of numpy 1": lambda x: pickled(x, 5, (b"\x13numpy._core.numeric", b"\x12numpy.core.numeric")),
     "pickle 5 by columns": lambda x: pickled(np.asfortranarray(x)),
     "pickle of a pair": lambda x: pickled((x, "labels")),
+    "pickle of a dict": lambda x: pickled({"ff": x, "source": "Roweis"}),
+    "pickle of an array per image": lambda x: pickled(list(x.reshape(-1, 28, 20))),
     "frames of 28 x 20": lambda x: pickled(x.reshape(-1, 28, 20)),
     "integers": lambda x: pickled(x.astype(int)),
     "whole floats": lambda x: matlab(ff=x.T.astype(float)),
@@ -211,6 +213,8 @@ WRONG_FREY_FACE = {
         lambda x: matlab(a=x[:2], b=x[:3]),
         r"these arrays: a \(2, 560\), b \(3, 560\);",
     ),
+    "two arrays": (lambda x: pickled({"a": x, "b": x}), "holds a dict instead of an array"),
+    "images of two sizes": (lambda x: pickled([*x[1:], x[0, :7]]), "cannot be read as a pickle"),
     "no array": (lambda x: pickled({"x": 1}), "holds a dict instead of an array"),
     "no numbers": (lambda x: pickled(np.full(x.shape, "a")), "holds <U1, but Frey Face has the grey values"),
 }
