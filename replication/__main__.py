@@ -9,6 +9,7 @@ import typer
 
 from replication import paths
 from replication.errors import ReplicationError
+from replication.progress import print_as_utf8
 
 if TYPE_CHECKING:
     from replication.config import RunConfig
@@ -179,6 +180,7 @@ def _todo(profile: str, only: str | None, datasets: str | None, reading: str, se
 
 def main() -> None:
     """Run a command; what a user can act on is printed without a traceback."""
+    print_as_utf8()
     try:
         app()
     except ReplicationError as error:

@@ -1,5 +1,6 @@
 """One progress bar for everything that takes longer than a few seconds."""
 
+import io
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,13 @@ import tqdm
 SECONDS_BETWEEN_LINES = 15  # a twentieth of the time so far where that is more: hours take some dozens of lines
 LINE = "{percentage:.0f}% of {total_fmt} {unit}s after {elapsed}, {remaining} to go at {rate_fmt}{postfix}"
 WIDTH, HEIGHT = 200, 20  # else they are those of the terminal that papermill has, which may have none
+
+
+def print_as_utf8() -> None:
+    """Print text of any language whatever the locale; the bytes of a path that are none stay as they are."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def is_watched() -> bool:

@@ -107,6 +107,17 @@ def test_the_words_of_a_failed_job_are_in_its_log_whatever_the_locale(tmp_path, 
     assert failures["job"].reason == "größer als möglich" == log.read_text(encoding="utf-8").strip()
 
 
+def test_a_folder_with_an_umlaut_is_named_in_a_log_whatever_the_locale(tmp_path, monkeypatch):
+    # Under an ASCII locale its bytes are no text to Python. Fails if an error of encoding takes the reason's place.
+    for name, value in (("LC_ALL", "C"), ("PYTHONCOERCECLOCALE", "0"), ("PYTHONUTF8", "0")):
+        monkeypatch.setenv(name, value)
+    folder = "/dätä".encode().decode("ascii", "surrogateescape")
+    log = tmp_path / "log"
+    _, failures = parallel.work_off([Job("job", say, (f"no folder {folder}",), log)], 1)
+    assert failures["job"].reason == f"no folder {folder}"
+    assert log.read_text(encoding="utf-8") == "no folder /dätä\n"
+
+
 def test_the_speed_is_that_of_the_steps(monkeypatch):
     # A run starts and compiles for 60 s, reports its first step, or where it goes on from, then 100 samples a second.
     # Fails if the first lines tell a tenth of that, and hours for minutes.

@@ -186,3 +186,12 @@ def test_a_notebook_where_the_user_has_no_home(clone, tmp_path):
         "There is no folder for checkpoints, since this user has no home. Name a folder that you can write in "
         "REPLICATION_CACHE_DIR."
     ]
+
+
+def test_a_folder_with_an_umlaut_is_named_as_it_is_under_an_ascii_locale(tmp_path):
+    # Fails if it reads n\udcc3\udcb6, or ends in an error of encoding.
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    environment = {**os.environ, **ascii_only, "REPLICATION_DATA_DIR": str(tmp_path / "nö")}
+    run = subprocess.run([sys.executable, "-m", "replication", "data"], env=environment, capture_output=True)
+    assert run.returncode == 1
+    assert f"REPLICATION_DATA_DIR names {tmp_path / 'nö'}, which is no folder" in run.stderr.decode("utf-8")

@@ -1,7 +1,6 @@
 """Jobs side by side, such as training runs: a core each, in processes that start once."""
 
 import errno
-import io
 import multiprocessing
 import os
 import signal
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 from replication.config import RunConfig
 from replication.errors import ReplicationError
 from replication.files import explained
-from replication.progress import bar, set_aside
+from replication.progress import bar, print_as_utf8, set_aside
 from replication.runs import device, records
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -241,9 +240,7 @@ def _work(connection: Connection) -> None:
     parent = multiprocessing.parent_process()
     assert parent and parent.pid, "to be called in a worker"
     end_with(parent.pid)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")  # logs are, whatever the locale
+    print_as_utf8()
     while True:
         job = connection.recv()
         connection.send(_do(job, lambda samples, bound: connection.send(Report(samples, bound))))
