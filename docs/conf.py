@@ -128,7 +128,7 @@ def complete_source(app, docname: str, content: list[str]) -> None:
 
 
 def for_readers(notebook: str) -> str:
-    """The notebook with its setup folded and its sentences marked, without widgets, which would need a kernel.
+    """The notebook with its setup folded and its sentences one per line, without widgets, which would need a kernel.
 
     The explorer's film stands below them. Its cell is HTML, whose image Sphinx would not copy to the site: as Markdown
     it does.
@@ -144,6 +144,9 @@ def for_readers(notebook: str) -> str:
                 cell["metadata"]["tags"].append("hide-input")
             if not any(COLUMNS.search("".join(output.get("text", ""))) for output in cell["outputs"]):
                 cell["metadata"]["tags"].append("prose")
+                for output in cell["outputs"]:
+                    if "text" in output:
+                        output["text"] = names.one_per_line("".join(output["text"]))
     return json.dumps(content)
 
 

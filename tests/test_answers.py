@@ -1,10 +1,11 @@
 """The answers at the head of the notebooks hold for any records, those of the smallest batch included."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from replication.config import RunConfig
-from replication.paper import answers, evidence
+from replication.paper import answers, evidence, names
 from replication.runs import curves
 from replication.runs.records import Record
 
@@ -169,3 +170,23 @@ def test_the_authors_estimate_counts_for_what_it_brings_nearer_to_the_paper():
     answer = " ".join(answers.authors_estimator(known, compared).split())
     assert "off in report 5 by +0.60 ± 0.02 nats" in answer
     assert "N = 1000, test: -2.40 ± 0.40 nats" in answer and "brings 1 of 1 curves nearer" in answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The images in my_images have 2 sizes (height x width):\n  8 x 8 pixels: 0.png\n  8 x 9 pixels: wrong.png",
+        f"{'a' * 78}\n    indented further",
+        "",
+    ],
+)
+def test_lines_that_are_no_broken_sentence_stay(text):
+    assert names.one_per_line(text) == text
+
+
+def test_sentences_in_lines_come_back_as_they_were():
+    # Fails at words with a hyphen, after which a line may break, and at negative numbers.
+    rng = np.random.default_rng(0)
+    words = ["wake-sleep", "-98.1", "nats", "on", "MNIST:", "-38.5 to +2.5", "test-set-of-digits", "a" * 30]
+    sentences = [" ".join(rng.choice(words, n)) + "." for n in range(1, 60)]
+    assert names.one_per_line(names.in_lines(sentences)) == "\n".join(sentences)

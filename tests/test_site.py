@@ -75,6 +75,15 @@ def test_no_line_of_code_or_of_an_answer_is_cut(site, page, width):
     for boxes in (".cell_input pre", ".cell.tag_prose .cell_output pre"):
         assert page.locator(boxes).count() > 0 and page.eval_on_selector_all(boxes, cut) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.goto((site / "README.html").as_uri())
+    assert page.locator(".highlight pre").count() > 0 and page.eval_on_selector_all(".highlight pre", cut) == []
+
+
+def test_a_sentence_of_an_answer_is_one_line_of_the_page(site, page):
+    # Fails if the page keeps the line ends of a terminal: on a phone each is broken once more, a word or two later.
+    page.goto((site / "notebooks" / f"{NOTEBOOK}.html").as_uri())
+    lines = page.locator(".cell.tag_prose .cell_output pre").first.inner_text().strip().split("\n")
+    assert len(lines) == 3 and all(line.endswith(".") for line in lines)
 
 
 def test_the_search_finds_a_notebook_before_the_changelog(site, page):

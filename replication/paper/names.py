@@ -1,5 +1,6 @@
 """What datasets, algorithms, estimators and figures are called in text and pictures."""
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,6 +19,9 @@ ESTIMATORS = {
 }
 FIGURES = {"bound": "Figure 2: the lower bound [nats]", "log_px": "Figure 3: log p(x) [nats]"}
 SYMBOLS = {"bound": "Nz", "log_px": "N"}
+
+WIDTH = 78  # columns of a line of text
+CONTINUED = re.compile(r"  (\S[^\s-]*-?)")
 
 CHOICES: dict[str, str | dict[str, str]] = {  # a setting of a run and its value in words
     "estimator": ESTIMATORS,
@@ -79,5 +83,19 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def in_lines(sentences: Iterable[str]) -> str:
-    """Sentences below each other, none wider than the column of the site that shows a notebook's output."""
-    return "\n".join(textwrap.fill(sentence, 78, subsequent_indent="  ") for sentence in sentences)
+    """Sentences below each other, none wider than a terminal."""
+    return "\n".join(textwrap.fill(sentence, WIDTH, subsequent_indent="  ") for sentence in sentences)
+
+
+def one_per_line(text: str) -> str:
+    """The inverse of `in_lines`, for a page that breaks lines at its own width; other lines stay as they are."""
+    above, *others = text.split("\n")
+    joined = above
+    for line in others:
+        part = CONTINUED.match(line)  # it stands on a line of its own only where it had no room above
+        if part and len(above) + (not above.endswith("-")) + len(part[1]) > WIDTH:
+            joined += line[2:] if above.endswith("-") else line[1:]
+        else:
+            joined += f"\n{line}"
+        above = line
+    return joined
