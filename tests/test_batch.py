@@ -181,7 +181,7 @@ def test_notebooks_of_other_datasets_are_executed_again(project, load_or_skip):
 
 @pytest.mark.slow
 def test_a_newer_record_or_table_that_a_notebook_shows_executes_it_again_and_no_other(finished_batch):
-    # Fails if notebook 9 shows fewer candidates than were tried, or notebook 3 another table than is there.
+    # Fails if notebook 9_readings shows fewer candidates than were tried, or notebook 3 another table than is there.
     tried = choices.candidates()[0]
     _record(tried, finished_batch / "data/runs", tried.samples_total)
     curve = finished_batch / "data/runs" / tried.run_id / records.CURVE

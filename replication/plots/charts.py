@@ -85,7 +85,7 @@ def estimators(curves: pd.DataFrame, made: Change = NO_CHANGE) -> Figure:
                 label = {"label": f"{names.ESTIMATORS[name]}, standard"}
                 _training(axes, curve, _of_estimator(name) | STANDARD | label)
         lowest = test.loc[test.groupby("estimator")["value"].tail(1).idxmin(), "estimator"]
-        others = test.loc[test["estimator"] != lowest, "value"]
+        others = pd.concat([test, standard]).query("estimator != @lowest")["value"]
         enlarged.set_ylim(others.min() - 3, others.max() + 3)
         where = _where(dataset, datasets)
         enlarged.set(title=f"{where}enlarged; below this axis: {names.ESTIMATORS[lowest]}", ylabel=BOUND)
