@@ -233,6 +233,13 @@ def test_a_file_where_a_folder_is_needed_is_named_with_its_cure(tiny, tmp_path, 
     assert f"{tmp_path / 'smoke'} is no folder. Give that file another name, then run the same command again" in said
 
 
+@pytest.mark.parametrize("content", ["[", '{"a": 1}', '[{"a": 1}]', "7"])
+def test_a_damaged_list_of_exported_runs_is_said(tmp_path, content):
+    (tmp_path / "jobs.json").write_text(content)
+    with pytest.raises(RecordError, match=r"jobs\.json is damaged"):
+        exported.collect(tmp_path, tmp_path / "records")
+
+
 def test_a_folder_where_a_file_is_needed_is_said(tmp_path):
     (tmp_path / "file").mkdir()
     with pytest.raises(RecordError, match=r"it is a folder\. Give that folder another name"):

@@ -91,12 +91,12 @@ def collect(folder: Path, records_folder: Path) -> list[Record]:
 def _jobs(folder: Path) -> list[dict[str, Any]]:
     """What `write` saved of each run, in the form of `_job`."""
     try:
-        jobs = json.loads((folder / runner.JOBS).read_text(encoding="utf-8"))
+        jobs = {job["run_id"]: job for job in json.loads((folder / runner.JOBS).read_text(encoding="utf-8"))}
     except OSError as error:
         raise RecordError(f"{folder} is no exported folder: no {runner.JOBS} can be read in it.") from error
-    except ValueError as error:
+    except (*DAMAGED, TypeError) as error:
         raise RecordError(f"{folder / runner.JOBS} is damaged ({error}): copy the exported one.") from error
-    return jobs
+    return list(jobs.values())
 
 
 def _job(run: RunElsewhere, folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
