@@ -29,14 +29,13 @@ def active_units(use: pd.DataFrame) -> pd.DataFrame:
 
 
 def authors_beside_the_paper(estimates: pd.DataFrame, samples: int) -> pd.DataFrame:
-    """Estimates of AEVB's models after so many samples, with the paper's curve there and what they are above it [nats].
+    """Estimates of models after so many samples, with the paper's curve there and what they are above it [nats].
 
     `estimates` is the table of `authors_estimator.on_trained_models`; `ours_above` is by appendix D.
     """
-    drawn = dict(list(reference.curves(metric="log_px", algorithm="aevb").groupby(["size", "split"])))
-    paper = [
-        reference.value_at(drawn[key], samples) for key in zip(estimates["n_train"], estimates["split"], strict=True)
-    ]
+    drawn = dict(list(reference.curves(metric="log_px").groupby(["algorithm", "size", "split"])))
+    keys = estimates[["algorithm", "n_train", "split"]].itertuples(index=False, name=None)
+    paper = [reference.value_at(drawn[key], samples) for key in keys]
     return estimates.assign(
         paper=paper, ours_above=estimates["appendix_d"] - paper, authors_above=estimates["authors"] - paper
     )

@@ -5,44 +5,68 @@ chain that never settles, and a kernel density whose kernels add to the spread o
 """
 
 import warnings
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 from scipy.special import logsumexp
 
-from replication import data, draws, paths
+from replication import data, draws
 from replication.compiled import compiled
 from replication.config import RunConfig
 from replication.model import hmc, networks
 from replication.model.marginal_likelihood import average
-from replication.runs import evaluation, records
+from replication.runs import evaluation, training
+from replication.runs.checkpoints import Run
 from replication.studies import calibration
-from replication.studies.brute_force import SAMPLES, aevb_of_figure_3
+from replication.studies.brute_force import SAMPLES
 
 INITIAL_STEP_SIZE, FACTOR = 0.001, float(np.exp(1.02))  # after each move the step size is times or over the factor
 N_BURNIN, N_SAMPLES, N_LEAPFROG = 5, 50, 4
 BANDWIDTHS = np.exp((np.arange(10) - 5) / 2)  # times Scott's factor
-REPORTS = (1, 5)  # the first, from fresh chains, and a later one; the model stands still between them
-N_TRAIN = {1000: 0.1, 50_000: 0.02}  # and the learning rate
+REPORTS = (1, 5)  # of fresh chains on a model that stands still: their first report and a later one
 
 
-def config(n_train: int) -> RunConfig:
-    """AEVB's run of figure 3 as the reading `authors` has it, as far as SAMPLES."""
-    return aevb_of_figure_3(
-        n_train,
-        preparation="authors",
-        initialisation="near_zero",
-        prior_on="authors",
-        warm_up_steps=101,
-        learning_rate=N_TRAIN[n_train],
-    )
+class Trained(NamedTuple):
+    """A run of figure 3 under the reading `authors`, with the samples between two reports of the paper's curve."""
+
+    algorithm: str
+    n_train: int
+    settings: Mapping[str, Any]
+    report_every: int
+
+    def config(self) -> RunConfig:
+        """The run as far as SAMPLES."""
+        return RunConfig(
+            dataset="mnist",
+            algorithm=self.algorithm,
+            n_latent=3,
+            n_hidden=100,
+            n_train=self.n_train,
+            metric="log_px",
+            samples_total=SAMPLES,
+            preparation="authors",
+            initialisation="near_zero",
+            prior_on="authors",
+            warm_up_steps=101,
+            **self.settings,
+        )
 
 
+TRAINED = (
+    Trained("aevb", 1000, {"learning_rate": 0.1}, 112_700),
+    Trained("aevb", 50_000, {"learning_rate": 0.02}, 1_452_500),
+    Trained("wake_sleep", 1000, {"learning_rate": 0.1, "log_var_factor": 0.1}, 738_200),
+    Trained("wake_sleep", 50_000, {"learning_rate": 0.1, "log_var_factor": 0.1}, 905_600),
+)
 SETTINGS_OF_KNOWN = {**calibration.SETTINGS, "reports": REPORTS}
-SETTINGS_OF_TRAINED = {"runs": [config(n_train).run_id for n_train in N_TRAIN], "samples": SAMPLES, "reports": REPORTS}
+SETTINGS_OF_TRAINED = {
+    "runs": {run.config().run_id: run.report_every for run in TRAINED},
+    "samples": SAMPLES,
+    "reports": REPORTS,
+}
 
 
 class Chains(NamedTuple):
@@ -131,14 +155,35 @@ def on_known_models(
 
 
 def on_trained_models() -> pd.DataFrame:
-    """The authors' estimate beside the two of figure 3, on the same datapoints of AEVB's models after SAMPLES samples.
+    """The authors' estimate beside the two of figure 3, on the same datapoints of the models of TRAINED.
 
-    Per n_train, split and number of the report, means over datapoints in nats: `authors`, `appendix_d`, `importance`,
-    and `difference`, authors minus importance sampling, with its standard error and its lowest and highest twentieth.
-    `failed` datapoints are in no mean. The chains start from the encoder at the end of training: those of the authors
-    had lived since its start. Raises RecordError without the records' weights.
+    Per algorithm, n_train, split, `chains` and number of the report, means over datapoints in nats: `authors`,
+    `appendix_d`, `importance`, and `difference`, authors minus importance sampling, with its standard error and its
+    lowest and highest twentieth. `failed` datapoints are in no mean. Chains are "fresh", from the encoder at the end
+    of training, or "living": from the encoder after the first step, and taken on from report to report while it trains.
     """
-    return pd.DataFrame([row for n_train in N_TRAIN for row in _on_trained_model(config(n_train))])
+    return pd.DataFrame([row for run in TRAINED for row in _on_trained_model(run)])
+
+
+def living(config: RunConfig, report_every: int) -> tuple[networks.Params, int, dict[str, tuple[np.ndarray, Chains]]]:
+    """A run's parameters at its end, the number of reports on the way, and per split the last: log p(x), the chains.
+
+    The first report is after one step, as in the paper's figures, and the last at the end.
+    """
+    engine = training.Engine(config, data.load(config.dataset, config.preparation))
+    run, reports = Run(engine.initial_state), dict[str, tuple[np.ndarray, Chains]]()
+    n_steps, every = config.samples_total // config.samples_per_step, report_every // config.samples_per_step
+    steps = [1, *range(every, n_steps, every)]
+    for number, step in enumerate([*steps, n_steps], start=1):
+        while run.step < step:
+            run, _ = engine.advance(run, step)
+        params = run.state.params
+        for split, x in engine.x_eval.items():
+            seed_pair = _seed_pair(config, split)
+            chains = reports[split][1] if split in reports else _from_the_encoder(params, x, seed_pair)
+            seed_of_report = draws.fold_in(draws.fold_in(seed_pair, "living"), number)
+            reports[split] = report(networks.log_joint, (params.decoder,), x, chains, seed_of_report)
+    return params, number, reports
 
 
 def _errors(model: calibration.KnownModel, seed: int) -> list[np.ndarray]:
@@ -149,25 +194,26 @@ def _errors(model: calibration.KnownModel, seed: int) -> list[np.ndarray]:
     return [log_px - exact for log_px in _reports(*model_of_x, chains, draws.fold_in(seed_pair, "chains"))]
 
 
-def _on_trained_model(config: RunConfig) -> list[dict]:
-    params = networks.from_arrays(records.load_weights(config, paths.runs("paper")))
+def _on_trained_model(run: Trained) -> list[dict]:
+    config = run.config()
+    params, n_reports, reports = living(config, run.report_every)
     rows = []
     for split, x in evaluation.datapoints(config, data.load(config.dataset, config.preparation)).items():
-        seed_pair = draws.stream(0, config.n_train, "evaluation", "authors_estimator", split)
+        seed_pair = _seed_pair(config, split)
         model = networks.log_joint, (params.decoder,), x
-        q_z_given_x = networks.encode(params.encoder, x)
-        eps = draws.normal(draws.fold_in(seed_pair, "start"), q_z_given_x.mean().shape)
-        chains = start(q_z_given_x.mean() + q_z_given_x.stddev() * eps)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*unreliable")  # some of a thousand: notebook 3 counts them
             paper, check, _ = evaluation.estimate_log_px(*model, config.n_latent, draws.fold_in(seed_pair, "ours"))
-        of_reports = _reports(*model, chains, draws.fold_in(seed_pair, "chains"))
-        for number, authors in zip(REPORTS, of_reports, strict=True):
+        fresh = _reports(*model, _from_the_encoder(params, x, seed_pair), draws.fold_in(seed_pair, "chains"))
+        estimates = [("fresh", number, log_px) for number, log_px in zip(REPORTS, fresh, strict=True)]
+        for chains, number, authors in [*estimates, ("living", n_reports, reports[split][0])]:
             there = ~np.isnan(authors)
             difference = (authors - check.log_px)[there]
             rows.append({
+                "algorithm": config.algorithm,
                 "n_train": config.n_train,
                 "split": split,
+                "chains": chains,
                 "report": number,
                 "authors": authors[there].mean(),
                 "appendix_d": paper.log_px[there].mean(),
@@ -179,6 +225,16 @@ def _on_trained_model(config: RunConfig) -> list[dict]:
                 "failed": int(np.sum(~there)),
             })  # fmt: skip
     return rows
+
+
+def _seed_pair(config: RunConfig, split: str) -> tf.Tensor:
+    return draws.stream(0, config.n_train, "evaluation", "authors_estimator", split)
+
+
+def _from_the_encoder(params: networks.Params, x: tf.Tensor, seed_pair: tf.Tensor) -> Chains:
+    q_z_given_x = networks.encode(params.encoder, x)
+    eps = draws.normal(draws.fold_in(seed_pair, "start"), q_z_given_x.mean().shape)
+    return start(q_z_given_x.mean() + q_z_given_x.stddev() * eps)
 
 
 def _reports(
