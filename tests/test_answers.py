@@ -94,7 +94,15 @@ def test_whether_one_sample_of_z_suffices_is_read_from_the_runs(at_the_end, answ
     ]
     said = " ".join(answers.samples_of_z(runs).split())
     assert answer in said and f"ends {at_the_end + 124:+.1f} nats from that with L = 1" in said
-    assert ("500 updates, and L = 1 still moved +16.0" in said) == (at_the_end == -130)
+    assert ("500 updates." in said and "L = 1 still moved +16.0" in said) == (at_the_end == -130)
+
+
+def test_a_run_with_one_evaluation_point_moves_by_no_number():
+    # As in a short run: fails where the difference to a point before, which is not there, is said to be nan.
+    common = {"dataset": "mnist", "algorithm": "aevb", "batch_size": 500}
+    runs = [_on_test([100_000], [bound], n_mc_samples=n, **common) for n, bound in ((1, -140.0), (5, -145.0))]
+    said = answers.samples_of_z(runs)
+    assert "0 of 1 point" in said and "nan" not in said
 
 
 def test_who_wins_in_the_paper_is_read_from_its_curves():

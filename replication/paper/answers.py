@@ -73,17 +73,21 @@ def samples_of_z(by_size: list[Record]) -> str:
     for (dataset, m), rows in on_test.groupby(["dataset", "batch_size"], sort=False):
         bound = rows.pivot(index="point", columns="n_mc_samples", values="value").dropna()
         few, many = bound.columns.min(), bound.columns.max()
-        gain, climb = bound[many] - bound[few], bound[few].diff().iloc[-1]
+        gain = bound[many] - bound[few]
         where = f"M = {m}" if on_test["dataset"].nunique() == 1 else f"{names.DATASETS[dataset]}, M = {m}"
         ends = f"{where}: with L = {many} the bound on test ends {_signed(gain.iloc[-1])} nats from that with L = {few}"
         if abs(gain.iloc[-1]) <= claims.LESS:
             lines.append(f"{ends}: L = {few} suffices.")
         else:
             lines.append(
-                f"{ends}. That is early: {bound.index[-1] / m:,.0f} updates, and L = {few} still moved {climb:+.1f} "
-                f"nats since the evaluation point before. L = {many} was ahead at {(gain > 0).sum()} of {len(gain)} "
-                "points, so these two runs do not tell L from chance."
+                f"{ends}, after {bound.index[-1] / m:,.0f} updates. L = {many} was ahead at {(gain > 0).sum()} of "
+                f"{parallel.counted(len(gain), 'point')}, so these two runs do not tell L from chance."
             )
+            if len(bound) > 1:
+                climb = bound[few].diff().iloc[-1]
+                lines[-1] += (
+                    f" That is early: L = {few} still moved {climb:+.1f} nats since the evaluation point before."
+                )
     return names.in_lines(lines)
 
 
