@@ -24,11 +24,17 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_verified(file: Path, expected: str) -> bytes:
-    """The content of a committed file; raises RecordError unless its SHA-256 is the expected one."""
+def read_committed(file: Path) -> bytes:
+    """The content of a committed file; raises RecordError where it is missing or cannot be read."""
     content = _read(file)
     if content is None:
         raise RecordError(f"{file} is missing. Restore it from version control.")
+    return content
+
+
+def read_verified(file: Path, expected: str) -> bytes:
+    """The content of a committed file; raises RecordError unless its SHA-256 is the expected one."""
+    content = read_committed(file)
     if sha256(content) != expected:
         raise RecordError(f"{file} is not the file that was committed. Restore it from version control.")
     return content

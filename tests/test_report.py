@@ -1,10 +1,11 @@
 """The verdict as a whole, on the committed records; and the README shows it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from replication.errors import ReplicationError
+from replication.errors import RecordError, ReplicationError
 from replication.paper import comparison, report
 from replication.paper.plans import make_plan
 from replication.runs.curves import CURVE
@@ -47,6 +48,15 @@ def test_the_readme_shows_the_current_verdict(reports):
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(ReplicationError, match="must have the lines"):
         report.split_readme("no markers", "verdict")
+
+
+@pytest.mark.parametrize(("make", "said"), [(lambda file: None, "is missing"), (Path.mkdir, "cannot be read: Is a")])
+def test_a_readme_that_is_not_there_is_said(monkeypatch, tmp_path, make, said):
+    # Fails with a traceback, after the half minute that the verdict takes.
+    monkeypatch.setattr(report, "README", tmp_path / "README.md")
+    make(tmp_path / "README.md")
+    with pytest.raises(RecordError, match=rf"README\.md {said}"):
+        report.write_readme({})
 
 
 def test_no_records_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):

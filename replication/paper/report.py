@@ -10,6 +10,7 @@ import pandas as pd
 from replication import paths
 from replication.config import RunConfig
 from replication.errors import ReplicationError
+from replication.files import read_committed, write_atomically
 from replication.paper import choices, claims, comparison, experiments, names, reference
 from replication.paper.plans import Plan, make_plan
 from replication.paper.profiles import SIZES
@@ -335,10 +336,13 @@ def split_readme(text: str, name: str) -> tuple[str, str, str]:
 
 
 def write_readme(reports: Mapping[str, Report]) -> None:
-    """Renew the blocks between the README's markers."""
-    text = README.read_text(encoding="utf-8")
+    """Renew the blocks between the README's markers.
+
+    Raises ReplicationError where there is no README, or not with these markers, and where it cannot be written.
+    """
+    text = read_committed(README).decode("utf-8", "surrogateescape")
     for name, block in readme_blocks(reports).items():
         before, _, after = split_readme(text, name)
         start, end = BLOCKS[name]
         text = f"{before}{start}\n{block}\n{end}{after}"
-    README.write_text(text, encoding="utf-8")
+    write_atomically(README, lambda draft: draft.write_bytes(text.encode("utf-8", "surrogateescape")))
