@@ -18,7 +18,7 @@ RUNS = paths.runs(PLAN.profile).relative_to(paths.ROOT)
 OUT = dependencies.folder(PLAN).relative_to(paths.ROOT)
 PARAMETERS = dependencies.parameters(PLAN)
 SHARES = {run.run_id: tuple(share) for share in cluster.shares(all_runs(PLAN)) for run in share}
-GPU = int(config.get("gpu", 0))
+GPU = cluster.gpus(config.get("gpu", 0))
 MEM_MB = 3000  # a worker takes up to 1.6 GB, and the processes that start it the rest
 
 if workflow.is_main_process:  # the machines that train may have no network

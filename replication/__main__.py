@@ -60,6 +60,7 @@ def train(
     n_workers = device.runs_side_by_side(jobs)
     paths.cache()  # what is wrong with it is said once, not for each run
     todo = _todo(profile, only, datasets, reading, seed)
+    paths.refuse_what_is_in_the_way(profile)
     costs = parallel.train_all(todo, paths.runs(profile), n_workers) if todo else {}
     print(f"{parallel.costs_in_words(costs)} The records are in {paths.runs(profile)}")
 
@@ -150,7 +151,7 @@ def verdict(
 @app.command()
 def benchmark(
     only: Annotated[str | None, typer.Option(help="peers, growth or to_bound; all by default")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="in which the contenders take turns")] = 5,
+    rounds: Annotated[int, typer.Option(help="in which the contenders take turns")] = 5,
     seconds: Annotated[float, typer.Option(help="of each contender in each round")] = 3.0,
 ) -> None:
     """Measure this engine beside Keras, PyTorch, JAX and plain matrix products; write the tables and the figure."""

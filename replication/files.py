@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from replication import paths
 from replication.errors import RecordError
 
 # What numpy and JSON raise for a file that is not what was written.
@@ -189,8 +190,8 @@ def explained(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason, cure = str(error.strerror or error), "Free some space or make the folder writable"
-        if in_the_way := next((path for path in target.parents if os.path.lexists(path) and not path.is_dir()), None):
-            reason, cure = f"{in_the_way} is no folder", "Give that file another name"
+        if file := paths.in_the_way(target.parent):
+            reason, cure = f"{file} is no folder", "Give that file another name"
         elif isinstance(error, IsADirectoryError):
             reason, cure = "it is a folder", "Give that folder another name"
         raise RecordError(

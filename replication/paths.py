@@ -54,6 +54,18 @@ def ensure_home() -> None:
         os.environ["HOME"] = str(folder)
 
 
+def in_the_way(folder: Path) -> Path | None:
+    """What is no folder, but has the name of this one or of one above it; None where nothing has."""
+    return next((path for path in (folder, *folder.parents) if os.path.lexists(path) and not path.is_dir()), None)
+
+
+def refuse_what_is_in_the_way(profile: str) -> None:
+    """Raise RecordError where a file has the name of a folder that the profile writes into: not only after its runs."""
+    for folder in (runs(profile), tables(profile), figures(profile)):
+        if file := in_the_way(folder):
+            raise RecordError(f"{folder} cannot be written: {file} is no folder. Give that file another name.")
+
+
 def _named(variable: str, error: type[ReplicationError]) -> Path | None:
     """The folder that a variable names, or None. A relative one starts at the repository, wherever a process works."""
     text = os.environ.get(variable, "").strip()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from replication import paths, published
+from replication import __main__, benchmark, paths, published
 from replication.batch import dependencies, local, notebooks
 from replication.config import RunConfig
-from replication.errors import DataError
-from replication.paper import choices
+from replication.errors import DataError, RecordError, ReplicationError
+from replication.paper import choices, notebook
 from replication.paper.experiments import all_runs, estimators, figure3, full_vb
 from replication.paper.plans import Plan, make_plan
 from replication.runs import parallel, records, training
@@ -59,6 +59,7 @@ def test_both_datasets_when_they_are_there(load_or_skip):
         (["execute", "nonsense", "--profile", "smoke"], "There is no notebook nonsense"),
         (["export", "/dev/null/x", "--profile", "smoke", "--seed", "1312"], "/dev/null is no folder"),
         (["collect", "/dev/null"], "/dev/null is no exported folder"),
+        (["benchmark", "--rounds", "0"], "would measure nothing"),
         (["train", "--profile", "smoke", "--jobs", "-3"], "-3 jobs side by side would do nothing"),
         (["reproduce", "--profile", "smoke", "--jobs", "0"], "0 jobs side by side would do nothing"),
         (["train", "--profile", "smoke", "--only", "nonsense"], "has no run nonsense. Its runs are:\n  digits-"),
@@ -68,6 +69,40 @@ def test_command_line_errors_are_one_message(arguments, message):
     command = [sys.executable, "-m", "replication", *arguments]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 1 and message in run.stderr and "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("n_rounds", "seconds"), [(0, 1.0), (-1, 1.0), (1, 0.0), (1, -1.0), (1, float("nan")), (1, float("inf"))]
+)
+def test_a_number_that_would_measure_nothing_is_refused(monkeypatch, n_rounds, seconds):
+    # Fails if the tables get rates of no steps, or if the benchmark never ends.
+    monkeypatch.setattr(benchmark, "_mnist", lambda: pytest.fail("it began to measure"))
+    with pytest.raises(ReplicationError, match="would measure nothing, or never end"):
+        benchmark.run(["peers"], n_rounds, seconds)
+
+
+def _smoke_in_a_notebook() -> None:
+    notebook.make_plan("smoke", 0, None, "closest", {})
+
+
+@pytest.mark.parametrize("place", ["figures", "runs", "tables"])
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda: local.reproduce("smoke", "closest", 1),
+        _smoke_in_a_notebook,
+        lambda: __main__.train("smoke", None, None, "closest", 0, 1, None),
+    ],
+    ids=["the batch", "a notebook", "training"],
+)
+def test_a_file_in_the_way_of_a_folder_is_said_before_the_training(monkeypatch, tmp_path, begin, place):
+    # Fails if somebody trains for hours to be told then that the figure has no place.
+    monkeypatch.setattr(paths, "out", lambda profile: tmp_path / "out")
+    monkeypatch.setattr(parallel, "work_off", lambda *arguments: pytest.fail("it began to train"))
+    monkeypatch.setattr(paths, place, lambda profile: tmp_path / "file" / "below")
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match=f"{tmp_path}/file is no folder. Give that file another name"):
+        begin()
 
 
 def _record(config: RunConfig, folder: Path, samples: int) -> None:
@@ -83,8 +118,8 @@ def _finish(tree: Path, plan: Plan) -> None:
     _python("dependencies.note_parameters(plan)", plan, tree)
     for config in all_runs(plan):
         _record(config, _runs(tree, plan), config.samples_total)
-    for notebook in (tree / "notebooks").glob("[0-9]_*.ipynb"):
-        shutil.copy(notebook, tree / "out" / plan.profile)
+    for file in (tree / "notebooks").glob("[0-9]_*.ipynb"):
+        shutil.copy(file, tree / "out" / plan.profile)
 
 
 def _runs(tree: Path, plan: Plan) -> Path:

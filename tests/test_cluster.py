@@ -16,7 +16,7 @@ import slurm
 
 from replication import paths
 from replication.batch import cluster
-from replication.config import RunConfig
+from replication.config import ConfigError, RunConfig
 from replication.paper.experiments import all_runs
 from replication.paper.plans import make_plan
 from replication.runs import records
@@ -44,6 +44,13 @@ def test_every_run_has_one_job_and_only_short_runs_share_one(profile):
     for share in shares:
         assert len(share) == 1 or cluster.minutes(share) <= cluster.START_MINUTES + cluster.SHARED_MINUTES
         assert cluster.minutes(share) * 60 >= sum(run.samples_total / cluster.SLOW_CORE[run.algorithm] for run in share)
+
+
+@pytest.mark.parametrize("asked", [-1, 2, "yes", "0.5", None])
+def test_a_number_of_gpus_that_no_job_uses_is_refused(asked):
+    # GPU=-1 was refused by Slurm once per job, GPU=yes by a traceback of Python's.
+    with pytest.raises(ConfigError, match=f"GPU={asked} is neither 0 nor 1"):
+        cluster.gpus(asked)
 
 
 @pytest.mark.skipif(shutil.which("sbatch") is not None, reason="this machine has a Slurm")

@@ -3,13 +3,20 @@
 import math
 from collections.abc import Sequence
 
-from replication.config import RunConfig
+from replication.config import ConfigError, RunConfig
 
 # Samples per second on a slow core, evaluations included: at most a quarter of the slowest record of each algorithm.
 # The evaluations of Monte Carlo EM take longer than its training.
 SLOW_CORE = {"aevb": 1000, "wake_sleep": 800, "mcem": 2000, "full_vb": 1000}
 START_MINUTES = 20  # the imports from a busy network disk, compilation, the last evaluation
 SHARED_MINUTES = 15
+
+
+def gpus(asked: object) -> int:
+    """How many GPUs a job that trains asks for; raises ConfigError for anything but 0 and 1: a run uses one."""
+    if asked not in (0, 1, "0", "1"):
+        raise ConfigError(f"GPU={asked} is neither 0 nor 1: a job that trains uses one GPU, or none.")
+    return int(str(asked))
 
 
 def minutes(runs: Sequence[RunConfig]) -> int:

@@ -55,6 +55,7 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
     start = time.monotonic()
     reference.vertices()  # what is wrong with the file is said before the runs, not after them
     plan = make_plan(profile, datasets=None if profile == "smoke" else reachable_datasets(), reading=reading)
+    paths.refuse_what_is_in_the_way(profile)
     if no_effect := plans.without_effect(plan):
         print(no_effect)
     with locked(dependencies.folder(plan)):

@@ -6,6 +6,7 @@ Contenders take turns in rounds, so that a busy minute of the machine meets all 
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -62,9 +63,17 @@ def run(
     folder: Path = FOLDER,
     figure: Path = FIGURE,
 ) -> None:
-    """Measure the parts, write a table for each into `folder`, and draw the figure from the tables that are there."""
+    """Measure the parts, write a table for each into `folder`, and draw the figure from the tables that are there.
+
+    Raises ReplicationError for an unknown part, and where the rounds or their seconds would measure nothing.
+    """
     if unknown := set(parts) - set(TITLES):
         raise ReplicationError(f"The benchmark has no part {', '.join(unknown)}. Its parts are {', '.join(TITLES)}.")
+    if n_rounds < 1 or not 0 < seconds < math.inf:
+        raise ReplicationError(
+            f"{n_rounds} rounds of {seconds:g} s would measure nothing, or never end: "
+            "ask for 1 round or more, and for a number of seconds above 0."
+        )
     if missing := sorted({package for package in PACKAGES.values() if not _is_installed(package)}):
         print(f"Left out, not installed: {', '.join(missing)}. pip install -e '.[benchmark]' installs them.")
     measure = {

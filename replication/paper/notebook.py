@@ -6,6 +6,7 @@ from typing import Any
 
 from IPython import get_ipython
 
+from replication import paths
 from replication.config import ConfigError
 from replication.paper import experiments, plans
 from replication.paper.plans import Plan
@@ -17,7 +18,8 @@ def make_plan(
     """The plan that a notebook's parameters ask for; from then on the notebook shows its figures.
 
     Raises ConfigError as `plans.make_plan` does, and for a parameter of papermill that is none of them: papermill
-    itself only warns of it, and the notebook would run with the default.
+    itself only warns of it, and the notebook would run with the default. Raises RecordError where a file has the name
+    of a folder that is to be written into.
     """
     experiments.forget_what_was_said()  # notebooks of a batch share a kernel
     _show_figures()
@@ -27,6 +29,7 @@ def make_plan(
             f"A setting of the runs is an override. {plans.OVERRIDES_SYNTAX}"
         )
     plan = plans.make_plan(profile, seed, datasets, reading, overrides)
+    paths.refuse_what_is_in_the_way(plan.profile)
     if no_effect := plans.without_effect(plan):
         print(no_effect)
     return plan
