@@ -74,9 +74,12 @@ def export(
     seed: int = 0,
 ) -> None:
     """Save the runs that are not complete as programs for a machine with a GPU and JAX, but without TensorFlow."""
-    from replication import exported
+    from replication.runs import parallel
 
-    written = exported.write(_todo(profile, only, None, reading, seed), folder)
+    todo = _todo(profile, only, None, reading, seed)
+    with parallel.without_greetings():
+        from replication import exported
+    written = exported.write(todo, folder)
     print(f"{len(written)} runs are in {folder}. On the machine with the GPU: python3 {folder.name}/runner.py")
 
 
@@ -85,8 +88,10 @@ def collect(
     folder: Annotated[Path, typer.Argument(help="the exported folder, as it came back")], profile: Profile = "paper"
 ) -> None:
     """Make records of exported runs that were trained elsewhere, after a check of their last bound."""
-    from replication import exported
+    from replication.runs import parallel
 
+    with parallel.without_greetings():
+        from replication import exported
     for record in exported.collect(folder, paths.runs(profile)):
         print(f"{record.config.run_id}: {record.samples_evaluated:,} samples")
 

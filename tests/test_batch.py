@@ -69,6 +69,7 @@ def test_command_line_errors_are_one_message(arguments, message):
     command = [sys.executable, "-m", "replication", *arguments]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 1 and message in run.stderr and "Traceback" not in run.stderr
+    assert "InitializeLog" not in run.stderr, "TensorFlow's C++ greets"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from replication.errors import ReplicationError, UnreachableError
 from replication.files import write_atomically
 from replication.paper import names
 from replication.plots import charts
-from replication.runs import provenance
+from replication.runs import parallel, provenance
 
 CONTENDERS = {
     "engine": "this engine",
@@ -175,9 +175,10 @@ def _grey_noise() -> data.Dataset:
 
 def _initial(inputs: Path, n_latent: int, n_hidden: int) -> Path:
     """The weights that all contenders start from, as a run of the engine would draw them."""
-    import tensorflow as tf
+    with parallel.without_greetings():
+        import tensorflow as tf
 
-    from replication.model import networks
+        from replication.model import networks
 
     file = inputs / f"initial-{n_latent}-{n_hidden}.npz"
     if not file.exists():

@@ -297,7 +297,7 @@ def end_with(parent: int) -> None:
 
 
 def _train(report: Callable[[int, float], None], config: RunConfig, folder: Path) -> Trained:
-    with _output_in(Path(os.devnull)):  # TensorFlow's C++ greetings heed no setting
+    with without_greetings():
         from replication.runs import training  # imports TensorFlow, in the worker only
 
         device.configure()
@@ -310,6 +310,13 @@ def _train(report: Callable[[int, float], None], config: RunConfig, folder: Path
 
     record = training.train(config, folder, remember_and_report)
     return Trained(time.process_time() - start if steps_were_left else 0.0, record.facts["seconds"])
+
+
+@contextmanager
+def without_greetings() -> Iterator[None]:
+    """A block that imports TensorFlow: what its C++ prints then, which heeds no setting, is not shown."""
+    with _output_in(Path(os.devnull)):
+        yield
 
 
 @contextmanager
