@@ -58,6 +58,25 @@ def test_the_effect_is_the_difference_to_the_standard_run_which_is_trained():
     assert "not known what chance does" in said and "Beyond" not in said, "no seeds, no count of clear changes"
 
 
+@pytest.mark.parametrize(
+    ("experiment", "reading", "datasets", "is_said"),
+    [
+        (experiments.estimators, "text", None, True),
+        (experiments.full_vb, "authors", None, True),
+        (experiments.figure2, "authors", None, False),
+        (experiments.estimators, "closest", None, False),
+        (experiments.estimators, "text", "digits", False),  # the plan has said so of all runs
+    ],
+)
+def test_a_reading_that_changes_no_run_of_a_notebook_is_said(capsys, experiment, reading, datasets, is_said):
+    # Fails if a reader takes the figures of notebooks 1 and 6 for those of the reading that was asked for.
+    experiments.forget_what_was_said()
+    plan = plans.make_plan("quick", reading=reading, datasets=datasets)
+    changes.beside_standard(experiment, plan, [])
+    said = f"reading = {reading!r} has no effect on these runs: they are the same under 'closest'.\n"
+    assert capsys.readouterr().out == (said if is_said else "")
+
+
 @pytest.mark.parametrize("overrides", [{}, {"algorithm": "aevb"}, {"n_latent": 20}, {"samples_total": 300}])
 def test_what_only_chooses_runs_or_their_length_is_no_change(overrides):
     # Fails if a run is compared with itself, or if standard runs are trained for nothing.

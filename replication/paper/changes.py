@@ -8,7 +8,7 @@ import pandas as pd
 
 from replication import paths
 from replication.config import RunConfig
-from replication.paper import choices
+from replication.paper import choices, experiments
 from replication.paper.plans import Plan
 from replication.runs import curves, records
 from replication.runs.load_or_train import load_or_train
@@ -47,6 +47,7 @@ def beside_standard(
     scale, cut to the profile's length, or one of the profile: always the latter with `to_the_end`, as a cut record has
     neither weights nor what is evaluated at the end of a run. At paper scale none is trained, since that takes hours.
     A record that begins beyond that length is not cut: such a run is alone.
+    Where it is the reading that changes none of the runs, a line says so.
     `shown` picks the rows of a table of curves, and their values: by default as the paper reports its own.
 
     `effect` has a row per pair of runs and split: both values at the last evaluation point that they have in common,
@@ -55,6 +56,7 @@ def beside_standard(
     datapoints (`se_from` seeds). Elsewhere it is that of both evaluations over datapoints (`se_from` datapoints), which
     leaves out what another seed does.
     """
+    experiments.say_where_unread(experiment, plan)
     changed = {name: value for name, value in plan.overrides.items() if not _only_chooses(experiment, plan, name)}
     if not changed:
         return NO_CHANGE

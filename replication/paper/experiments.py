@@ -7,6 +7,7 @@ from typing import Any
 from replication.config import DATASETS, ConfigError, IncompatibleError, RunConfig
 from replication.paper.plans import Plan
 from replication.paper.profiles import SIZES
+from replication.paper.readings import CLOSEST
 
 MANIFOLD_SIDES = {"mnist": 20, "frey_face": 10, "digits": 20}  # images along a side of figure 4
 # Adagrad's learning rate where no reading sets it: experiments that the paper did not draw, and digits.
@@ -154,6 +155,18 @@ EXPERIMENTS_OF_NOTEBOOK: dict[str, tuple[Callable[[Plan], list[RunConfig]], ...]
     "9_graphics": (),
     "9_readings": (figure2,),
 }
+
+
+def say_where_unread(experiment: Callable[[Plan], list[RunConfig]], plan: Plan) -> None:
+    """Print that the reading which is asked for changes no run of an experiment; nothing where it does.
+
+    Nothing either where the plan has said so of all its datasets.
+    """
+    if {dataset for _, dataset, _ in plan.reading.choices}.isdisjoint(plan.datasets):
+        return
+    if plan.reading is not CLOSEST and experiment(plan) == experiment(plan._replace(reading=CLOSEST)):
+        name, standard = plan.reading.name, CLOSEST.name
+        _say_once(f"reading = {name!r} has no effect on these runs: they are the same under {standard!r}.")
 
 
 def runs_of_notebook(name: str, plan: Plan) -> list[RunConfig]:
