@@ -18,6 +18,7 @@ import processes
 import pytest
 from small_project import replace_runs
 
+from replication import paths
 from replication.config import RunConfig
 
 pytestmark = pytest.mark.faults
@@ -134,15 +135,21 @@ def test_kills_at_random_moments(undisturbed, tmp_path, record_property):
 def _fails_until_repaired(spoil: str, repair: str, tree: Path, afterwards: str = "true") -> str:
     """Run the batch on spoiled mounts, where it must fail, and after their repair, where it must complete.
 
-    Returns what it says on stderr. The scripts may mount: nobody else sees their mounts, and they end with them.
+    Returns what it says on stderr.
     """
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
-        pytest.skip("needs the right to mount in a namespace of its own")
     batch = " ".join(COMMAND)
     script = f"{spoil} || exit 97\n{batch} && exit 98\n{repair} && {batch} && {afterwards}"
-    run = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=tree, capture_output=True, text=True)
+    run = subprocess.run([*_in_a_namespace(), "sh", "-c", script], cwd=tree, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stderr
+
+
+def _in_a_namespace() -> list[str]:
+    """What starts a command that may mount: nobody else sees its mounts, and they end with it."""
+    command = ["unshare", "-rm"]
+    if shutil.which("unshare") is None or subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to mount in a namespace of its own")
+    return command
 
 
 @pytest.mark.parametrize("folder", ["out", "cache"])
@@ -174,6 +181,27 @@ def test_a_clone_that_cannot_be_written_says_so_and_completes_when_it_can(undist
     )
     assert "Read-only file system" in said and f"{tree}/out" in said and "Traceback" not in said
     assert _hashes(tree) == expected
+
+
+def test_a_notebook_in_a_clone_that_is_read_only_shows_its_figure_and_goes_on(project):
+    # As a clone that students share on a teaching server. Fails if the notebook ends at the figure that has no place,
+    # if nobody is told, or if reading a record or a table wants to write.
+    for recorded in ("runs", "tables"):
+        shutil.copytree(paths.DATA / recorded, project / "data" / recorded)
+    elsewhere = project.parent / "out.ipynb"
+    script = (
+        f"mount --bind . {project} && mount -o remount,bind,ro {project} && cd {project}/notebooks && ! touch x "
+        f"&& {sys.executable} -m papermill 2_lower_bound.ipynb {elsewhere}"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(project), "REPLICATION_RECORDED_ONLY": "1"}
+    run = subprocess.run(
+        [*_in_a_namespace(), "sh", "-c", script], cwd=project, env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    outputs = [output for cell in nbformat.read(elsewhere, as_version=4).cells for output in cell.get("outputs", [])]
+    said = "".join(output.text for output in outputs if output.get("name") == "stderr")
+    assert f"The figure is not saved: {project}/figures/figure2.svg cannot be written (Read-only file system)." in said
+    assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
 def test_after_ctrl_c_in_a_terminal_nothing_runs_and_the_same_command_goes_on(small_batch, tmp_path):

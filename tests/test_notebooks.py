@@ -130,16 +130,23 @@ DRAWN = (
 )
 
 
-def test_figures_are_there_whatever_the_user_has_told_matplotlib(write, tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["by papermill", "in place"])
+def test_figures_are_there_whatever_the_user_has_told_matplotlib(write, tmp_path, monkeypatch, where):
     # A server without a screen has MPLBACKEND=Agg; a thesis' matplotlibrc wants LaTeX, which is not installed. Fails if
     # either reaches a notebook: it would end without its pictures, or with an error.
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: Agg\n")
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path / "matplotlibrc"))
-    write("drawn", *DRAWN)
-    run = papermill("drawn.ipynb", tmp_path / "out.ipynb", folder=tmp_path)
-    assert run.returncode == 0, run.stderr[-2000:]
-    (output,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
+    write("1_drawn", *DRAWN)
+    executed = tmp_path / "1_drawn.ipynb"
+    if where == "in place":
+        monkeypatch.setattr(paths, "ROOT", tmp_path)
+        notebooks.execute_in_place(tmp_path)
+    else:
+        executed = tmp_path / "out.ipynb"
+        run = papermill("1_drawn.ipynb", executed, folder=tmp_path)
+        assert run.returncode == 0, run.stderr[-2000:]
+    (output,) = nbformat.read(executed, as_version=4).cells[-1].outputs
     assert "image/png" in output.data
 
 
