@@ -92,9 +92,10 @@ def _scale(x: np.ndarray, levels: int) -> np.ndarray:
 def from_folder(folder: str | Path) -> tuple[Dataset, tuple[int, int]]:
     """The PNGs of a folder as grey values in [0, 1], split at random, and the height and width that all of them have.
 
-    Raises DataError where there are fewer than two, where one cannot be read or has 16 bits, and where sizes differ.
+    Raises DataError where there are fewer than two, where one cannot be read, has more than 8 bits or is
+    transparent, and where sizes differ.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     files = sorted(file for file in folder.glob("*") if file.suffix.lower() == ".png")
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}. Name the one with your images.")
@@ -118,11 +119,20 @@ def from_folder(folder: str | Path) -> tuple[Dataset, tuple[int, int]]:
     return Dataset(folder.name, x[train], x[test]), images[0].shape
 
 
+def _lowest_alpha(image: Image.Image) -> int:
+    return int(np.asarray(image)[..., 3].min()) if image.mode == "RGBA" else 255
+
+
 def _read_png(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as image:
-            if image.mode.startswith("I"):  # as 8 bits, Pillow would cut its values, not scale them
-                raise DataError(f"{file} has 16 bits per pixel. Save it with 8.")
-            return np.asarray(image.convert("L"))
-    except OSError as error:
+            mode = image.mode
+            seen = image.convert("RGBA") if image.has_transparency_data else image
+            pixels, lowest_alpha = np.asarray(seen.convert("L")), _lowest_alpha(seen)
+    except Exception as error:  # damaged bytes fail anywhere inside the reader
         raise DataError(f"{file} cannot be read as an image ({error}). Remove it or save it anew.") from error
+    if mode[0] in "IF":  # as 8 bits, Pillow would cut its values, not scale them
+        raise DataError(f"{file} has {16 if mode.startswith('I;16') else 32} bits per pixel. Save it with 8.")
+    if lowest_alpha < 255:  # what colour lies below is for the program that shows it: often black, as is the ink
+        raise DataError(f"{file} has transparent pixels. Save it without transparency, on a ground of your choice.")
+    return pixels

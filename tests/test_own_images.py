@@ -53,6 +53,43 @@ def test_what_cannot_be_read_is_refused_with_its_name(folder, tmp_path_factory):
         data.from_folder(folder)
 
 
+def _with_alpha(alpha: int) -> Image.Image:
+    return Image.fromarray(np.dstack([np.full((4, 6), 77, np.uint8)] * 3 + [np.full((4, 6), alpha, np.uint8)]))
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "message"),
+    [
+        (_with_alpha(0), "PNG", "has transparent pixels. Save it without transparency"),
+        (_with_alpha(254).convert("LA"), "PNG", "has transparent pixels"),
+        (_with_alpha(0).quantize(), "PNG", "has transparent pixels"),
+        (Image.fromarray(np.full((4, 6), 0.5, np.float32)), "TIFF", "has 32 bits per pixel. Save it with 8"),
+        (Image.new("1", (20_000, 20_000)), "PNG", "cannot be read as an image .*exceeds limit"),
+    ],
+    ids=["transparent", "grey and transparent", "palette and transparent", "floats", "huge"],
+)
+def test_images_whose_grey_values_would_be_guessed_are_refused(folder, image, kind, message):
+    # Black ink on a transparent ground was read as an image that is black all over, floats of 0 to 1 as zeros.
+    image.save(folder / "odd.png", format=kind)
+    with pytest.raises(DataError, match=rf"odd\.png {message}"):
+        data.from_folder(folder)
+
+
+def test_an_opaque_alpha_channel_does_no_harm(folder):
+    _with_alpha(255).save(folder / "screenshot.png")
+    dataset, _ = data.from_folder(folder)
+    assert 77 in np.round(255 * np.concatenate([dataset.x_train, dataset.x_test]))
+
+
+def test_damage_is_said_whatever_the_reader_raises(folder):
+    # Fails with a traceback: for a header that is too short Pillow raises a ValueError, for other damage an OSError.
+    content = bytearray((folder / "00.png").read_bytes())
+    content[11] = 4
+    (folder / "40.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"40\.png cannot be read as an image \(Truncated IHDR"):
+        data.from_folder(folder)
+
+
 def test_the_visible_algorithm_trains_on_a_folder(folder):
     # Fails if what the notebook's lines read is not what its algorithm 1 asks for: the lines are run as they stand.
     notebook = nbformat.read(paths.NOTEBOOKS / "0_method.ipynb", as_version=4)
