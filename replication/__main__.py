@@ -80,7 +80,8 @@ def export(
     with parallel.without_greetings():
         from replication import exported
     written = exported.write(todo, folder)
-    print(f"{len(written)} runs are in {folder}. On the machine with the GPU: python3 {folder.name}/runner.py")
+    wrote = f"Wrote {parallel.counted(len(written), 'run')} into {folder}."
+    print(f"{wrote} On the machine with the GPU: python3 {folder.name}/runner.py")
 
 
 @app.command()

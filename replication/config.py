@@ -145,7 +145,7 @@ class RunConfig(BaseModel):
     metric: Literal["bound", "log_px"] = Field("bound", description="what the curve shows: the bound, or log p(x)")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation, minibatches and noise")
 
-    def __init__(self, **settings: Any):
+    def __init__(self, /, **settings: Any):
         try:
             super().__init__(**settings)
         except ValidationError as error:
@@ -237,7 +237,7 @@ class RunConfig(BaseModel):
             if before.get(name) != now.get(name)
         )
 
-    def replace(self, **changes: Any) -> "RunConfig":
+    def replace(self, /, **changes: Any) -> "RunConfig":
         """The same run with some settings changed, validated anew."""
         return RunConfig(**{**self.model_dump(), **changes})
 

@@ -98,6 +98,7 @@ def test_a_figure_of_some_datasets_does_not_replace_the_standard_one():
         ({"profile": "quick", "overrides": ["n_latent", 3]}, "do not map.*-y 'overrides: {init"),
         ({"profile": "quick", "overrides": {5: 3}}, "do not map.*-y 'overrides: {init"),
         ({"profile": "quick", "overrides": {"n_latnet": 3}}, "(?s)n_latnet: unknown setting.*-y 'overrides: {init"),
+        ({"profile": "quick", "overrides": {"self": 1}}, "self: unknown setting"),
         ({"profile": "quick", "overrides": {"n_latent": [3, 5]}}, "(?s)n_latent: .*-y 'overrides: {init"),
         ({"profile": "quick", "overrides": {"n_latent": None}}, "(?s)n_latent: .*-y 'overrides: {init"),
         ({"profile": "quick", "overrides": {"initialisation": {"a": 1}}}, "(?s)initialisation: .*-y 'overrides"),
