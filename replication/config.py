@@ -100,7 +100,8 @@ class RunConfig(BaseModel):
     n_latent: int = Field(gt=0, description="dimensionality of z")
     n_hidden: int = Field(gt=0, description="units in the one hidden layer of encoder and decoder")
     samples_total: int = Field(gt=0, description="training samples to evaluate; not part of the run's identity")
-    n_train: int = Field(gt=0, description="N, the first datapoints of the training set; all of them by default")
+    # One has no standard error.
+    n_train: int = Field(gt=1, description="N, the first datapoints of the training set; all of them by default")
     estimator: Literal["sgvb_b", "sgvb_a", "score_function", "score_function_baseline"] = Field(
         "sgvb_b", description="estimator of the lower bound's gradient, for AEVB"
     )

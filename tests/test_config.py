@@ -11,6 +11,12 @@ from replication.config import LEFT_OUT_OF_NAMES, ConfigError, RunConfig
 GOOD = {"dataset": "mnist", "algorithm": "aevb", "n_latent": 20, "n_hidden": 500, "samples_total": 1000}
 
 
+def test_a_training_set_of_one_datapoint_is_refused():
+    # Its evaluation has no standard error: the run ended as diverged, with advice on its learning rate.
+    with pytest.raises(ConfigError, match="n_train: Input should be greater than 1, not 1"):
+        RunConfig(dataset="digits", algorithm="aevb", n_latent=2, n_hidden=8, samples_total=1, n_train=1)
+
+
 def test_run_id_is_readable_and_stable():
     # A changed id would orphan every committed record.
     assert RunConfig(**GOOD).run_id == "mnist-aevb-z20-h500-n50000-s0-ba991074"
@@ -59,7 +65,8 @@ def test_spelling_out_a_default_is_the_same_run():
 @pytest.mark.parametrize("name", ["n_latent", "n_hidden", "samples_total", "n_train", "batch_size", "n_mc_samples"])
 @pytest.mark.parametrize("value", [0, -3])
 def test_sizes_are_positive(name, value):
-    with pytest.raises(ConfigError, match=f"{name}.*greater than 0"):
+    least = 1 if name == "n_train" else 0
+    with pytest.raises(ConfigError, match=f"{name}.*greater than {least}"):
         RunConfig(**{**GOOD, name: value})
 
 
