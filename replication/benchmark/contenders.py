@@ -349,7 +349,7 @@ def main(name: str, settings: dict) -> None:
         np.load(folder / "x_train.npy"), initial, settings["batch_size"], settings["learning_rate"], settings["seed"],
         settings["on_one_core"],
     )  # fmt: skip
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a framework prints is no answer
     trainer = CONTENDERS[name](task)
     trainer.epoch()  # compiles
