@@ -3,11 +3,21 @@
 import fcntl
 import os
 import pty
+import shutil
 import subprocess
 import termios
 import threading
 import time
 from pathlib import Path
+
+
+def programs(folder: Path, *names: str) -> Path:
+    """A folder of links to these programs, for a PATH without the others."""
+    folder.mkdir()
+    for name in names:
+        if found := shutil.which(name):
+            (folder / name).symlink_to(found)
+    return folder
 
 
 def with_environment(marker: Path) -> list[str]:

@@ -1,26 +1,17 @@
 """Continuous integration says which tests it skipped, and skips none that it has installed everything for."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import programs
 
 pytestmark = pytest.mark.faults  # each starts pytest itself, which takes seconds
 
 ROOT = Path(__file__).parent.parent
 SKIPPED = 'import pytest\n\ndef test_it():\n    pytest.skip("it lacks something")\n'
-
-
-def programs(folder: Path, *names: str) -> Path:
-    """A folder of links to these programs, for a PATH without the others."""
-    folder.mkdir()
-    for name in names:
-        if found := shutil.which(name):
-            (folder / name).symlink_to(found)
-    return folder
 
 
 def test_ci_prints_which_tests_were_skipped_and_why(tmp_path):

@@ -53,11 +53,11 @@ def test_a_number_of_gpus_that_no_job_uses_is_refused(asked):
         cluster.gpus(asked)
 
 
-def test_without_slurm_one_sentence_comes_before_the_first_job(project):
+def test_without_slurm_one_sentence_comes_before_the_first_job(project, tmp_path):
     # Fails if each job is submitted, in vain, with a traceback of its own.
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--config", "profile=smoke"]
-    without = str(Path(sys.executable).parent)  # this machine may have a Slurm
-    environment = {**os.environ, "PYTHONPATH": str(project), "PATH": without}
+    without_slurm = processes.programs(tmp_path / "bin", "bash", "sh", "which", "git")  # this machine may have one
+    environment = {**os.environ, "PYTHONPATH": str(project), "PATH": str(without_slurm)}
     run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert run.returncode == 1 and "rule train" not in run.stderr + run.stdout
     assert run.stderr.splitlines()[-1] == (

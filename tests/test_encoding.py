@@ -11,7 +11,7 @@ MODE = {"open": 0, "fdopen": 1}  # where a call has it, the name or the number o
 
 
 def without_encoding(source: str) -> list[str]:
-    """The calls that take the encoding of the locale; ruff's PLW1514 sees only those whose object it knows for a path."""
+    """The calls that take the encoding of the locale; ruff sees only those whose object it knows for a path."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     return [f"line {call.lineno}: {ast.unparse(call)}" for call in calls if _takes_that_of_the_locale(call)]
 
