@@ -239,6 +239,17 @@ def test_the_batch_knows_of_every_notebook_that_shows_other_records_or_tables(no
     assert ("load_or_compute(" in source or "first_iterations(" in source) == (notebook in dependencies.TABLES)
 
 
+def test_a_copy_of_a_notebook_is_left_alone_and_a_missing_one_is_said(monkeypatch, tmp_path):
+    # Jupyter's "Duplicate" makes 2_lower_bound-Copy1.ipynb. Fails if the batch ends with a KeyError for either.
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    for name in (*NOTEBOOKS, "2_lower_bound-Copy1", "1_of_my_own"):
+        (tmp_path / f"{name}.ipynb").touch()
+    assert {*notebooks.names()} == NOTEBOOKS
+    (tmp_path / "2_lower_bound.ipynb").unlink()
+    with pytest.raises(RecordError, match=r"2_lower_bound.ipynb is missing. Restore it from version control"):
+        notebooks.names()
+
+
 def test_clean_keeps_what_no_command_makes_again(tmp_path):
     # Fails if hours of a GPU, trained elsewhere and not collected yet, go with the batch's notebooks.
     shutil.copy(paths.ROOT / "Makefile", tmp_path)

@@ -10,15 +10,22 @@ from typing import Any
 from jupyter_core.utils import run_sync
 
 from replication import paths
-from replication.errors import ReplicationError
+from replication.errors import RecordError, ReplicationError
 from replication.files import explained, write_atomically
+from replication.paper import experiments
 
 ANSWERS_WITHIN = 60  # seconds that a kernel may take to start, or to forget its variables
 
 
 def names() -> list[str]:
-    """The names of the committed notebooks."""
-    return [file.stem for file in _files(paths.NOTEBOOKS)]
+    """The names of the notebooks of a batch, which leaves those that a user puts beside them alone.
+
+    Raises RecordError where one is missing.
+    """
+    for name in experiments.EXPERIMENTS_OF_NOTEBOOK:
+        if not (file := paths.NOTEBOOKS / f"{name}.ipynb").exists():
+            raise RecordError(f"{file} is missing. Restore it from version control.")
+    return list(experiments.EXPERIMENTS_OF_NOTEBOOK)
 
 
 def execute(notebook: str, executed: Path, parameters: Mapping[str, str]) -> None:
