@@ -16,7 +16,7 @@ from jupyter_core.utils import run_sync
 
 from replication import paths
 from replication.batch import notebooks
-from replication.errors import ReplicationError
+from replication.errors import RecordError, ReplicationError
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
@@ -260,6 +260,20 @@ def test_notebooks_are_read_and_written_as_utf8_whatever_the_locale(write, tmp_p
     run = subprocess.run([sys.executable, "-c", script, tmp_path], env=ascii_only, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert '"ü\\n"' in (tmp_path / "1_umlaut.ipynb").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", [b"<<<<<<< HEAD\n{}", b'{"cells": [', b"[]", b"\xff", b""])
+@pytest.mark.parametrize("where", ["in a batch", "in place"])
+def test_a_damaged_notebook_is_said(tmp_path, monkeypatch, where, content):
+    # As a merge leaves it. Fails if the user reads a traceback of the reader's.
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    (tmp_path / "2_lower_bound.ipynb").write_bytes(content)
+    with pytest.raises(RecordError, match=r"2_lower_bound\.ipynb is no notebook(.|\n)*Restore it from version control"):
+        if where == "in place":
+            notebooks.execute_in_place(tmp_path)
+        else:
+            notebooks.execute("2_lower_bound", tmp_path / "out.ipynb", {})
 
 
 def test_an_unknown_parameter_stops_the_notebook(tmp_path):

@@ -44,7 +44,7 @@ def execute(notebook: str, executed: Path, parameters: Mapping[str, str]) -> Non
             kernel.reset()
             papermill.execute_notebook(committed, executed, parameters, km=kernel.manager, progress_bar=False)
             _require_pictures(committed, executed)
-            executed.write_text(_as_text(json.loads(executed.read_text(encoding="utf-8"))), encoding="utf-8")
+            executed.write_text(_as_text(_content(executed)), encoding="utf-8")
             return
         except papermill.PapermillExecutionError as error:
             raise ReplicationError(str(error).strip()) from error
@@ -127,7 +127,7 @@ def _execute_alone(file: Path, executed: Path) -> None:
 
 def _publish(executed: Path, committed: Path) -> None:
     """Replace the committed notebook by the executed one, without what papermill, Jupyter and TensorFlow's C++ add."""
-    content = json.loads(executed.read_text(encoding="utf-8"))
+    content = _content(executed)
     for key in ("papermill", "widgets"):
         content["metadata"].pop(key, None)
     for cell in content["cells"]:
@@ -138,7 +138,7 @@ def _publish(executed: Path, committed: Path) -> None:
 
 def _require_pictures(committed: Path, executed: Path) -> None:
     """Raise ReplicationError for a notebook that had pictures and has none."""
-    had, has = (_n_pictures(json.loads(file.read_text(encoding="utf-8"))) for file in (committed, executed))
+    had, has = (_n_pictures(_content(file)) for file in (committed, executed))
     if had and not has:
         raise ReplicationError(
             f"{committed.stem} drew no picture, where the committed notebook has {had}. Look for what chooses "
@@ -151,17 +151,33 @@ def _n_pictures(notebook: Mapping[str, Any]) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
+def _content(notebook: Path) -> dict[str, Any]:
+    """The JSON object of a notebook's file; raises RecordError where it holds none, as after a merge."""
+    try:
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecordError(f"{notebook} is no notebook ({error}). Restore it from version control.") from error
+    if not isinstance(content, dict) or "cells" not in content:
+        raise RecordError(f"{notebook} is no notebook: it has no cells. Restore it from version control.")
+    return content
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]_*.ipynb"))
 
 
 def _chosen(folder: Path, only: str | None) -> list[Path]:
-    """All notebooks of a folder or the one that is named; raises ReplicationError where there is none such."""
+    """All notebooks of a folder or the one that is named.
+
+    Raises ReplicationError where there is none such, RecordError where one is damaged.
+    """
     files = _files(folder)
     chosen = files if only is None else [file for file in folder.glob("*.ipynb") if file.stem == only]
     if not chosen:
         names = ", ".join(file.stem for file in files)
         raise ReplicationError(f"There is no notebook {only or ''} in {folder}. The notebooks are {names}.")
+    for file in chosen:
+        _content(file)
     return chosen
 
 
