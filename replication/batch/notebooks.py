@@ -1,6 +1,7 @@
 """The committed notebooks: which there are, executed for a batch, executed in place."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -42,9 +43,10 @@ def execute(notebook: str, executed: Path, parameters: Mapping[str, str]) -> Non
         try:
             kernel = _kernel()
             kernel.reset()
-            papermill.execute_notebook(committed, executed, parameters, km=kernel.manager, progress_bar=False)
+            papermill.execute_notebook(
+                committed, executed, parameters, km=kernel.manager, progress_bar=False, coalesce_streams=True
+            )
             _require_pictures(committed, executed)
-            executed.write_text(_as_text(_content(executed)), encoding="utf-8")
             return
         except papermill.PapermillExecutionError as error:
             raise ReplicationError(str(error).strip()) from error
@@ -69,7 +71,9 @@ class _Kernel:
         # Papermill's client must be asynchronous: a blocking one waits for ever for a kernel that died in a cell.
         self.manager = AsyncKernelManager(kernel_name="python3")
         run_sync(self.manager.start_kernel)(
-            cwd=str(paths.NOTEBOOKS), extra_arguments=["--HistoryManager.hist_file=:memory:"]
+            cwd=str(paths.NOTEBOOKS),
+            extra_arguments=["--HistoryManager.hist_file=:memory:"],
+            stderr=subprocess.DEVNULL,  # TensorFlow's greetings; what Python says goes into the notebook
         )
         # A session of its own: papermill's would get the answers to this one. It asks the manager whether the kernel is
         # alive; alone, it takes a kernel that is slow to start, on a busy machine, for a dead one.
@@ -119,21 +123,24 @@ def _execute_alone(file: Path, executed: Path) -> None:
     import papermill  # here only: it takes a second
 
     try:
-        papermill.execute_notebook(file, executed, cwd=file.parent, progress_bar=sys.stderr.isatty())
+        papermill.execute_notebook(
+            file, executed, cwd=file.parent, progress_bar=sys.stderr.isatty(), coalesce_streams=True
+        )
         _require_pictures(file, executed)
     except (papermill.PapermillExecutionError, ReplicationError) as error:
         raise ReplicationError(f"{str(error).strip()}\n{file} is as it was; what failed is {executed}.") from error
 
 
 def _publish(executed: Path, committed: Path) -> None:
-    """Replace the committed notebook by the executed one, without what papermill, Jupyter and TensorFlow's C++ add."""
+    """Replace the committed notebook by the executed one, without what papermill and Jupyter add."""
     content = _content(executed)
     for key in ("papermill", "widgets"):
         content["metadata"].pop(key, None)
     for cell in content["cells"]:
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
-    write_atomically(committed, lambda draft: draft.write_text(_as_text(content), encoding="utf-8"))
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(committed, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
 def _require_pictures(committed: Path, executed: Path) -> None:
@@ -179,16 +186,3 @@ def _chosen(folder: Path, only: str | None) -> list[Path]:
     for file in chosen:
         _content(file)
     return chosen
-
-
-def _as_text(content: dict) -> str:
-    """The text of a notebook's file, without what TensorFlow's C++ prints on import."""
-    for cell in content["cells"]:
-        if "outputs" in cell:
-            cell["outputs"] = [output for output in cell["outputs"] if not _is_greeting(output)]
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _is_greeting(output: dict) -> bool:
-    """What TensorFlow's C++ prints on import, which no setting silences."""
-    return output.get("name") == "stderr" and "absl::InitializeLog" in "".join(output["text"])
