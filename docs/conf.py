@@ -49,6 +49,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 add_module_names = False
 python_maximum_signature_line_length = 300  # of the full names, which are not shown
+highlight_language = "text"  # of a block that names none: commands and files
 default_role = "code"  # the first sentence of a docstring stands in a table, where `x` is Markdown too
 
 html_theme = "sphinx_book_theme"
@@ -128,19 +129,20 @@ def complete_source(app, docname: str, content: list[str]) -> None:
 
 
 def for_readers(notebook: str) -> str:
-    """The notebook with its setup folded and its sentences one per line, without widgets, which would need a kernel.
+    """The notebook with its setup in one fold and its sentences one per line, without widgets, which need a kernel.
 
     The explorer's film stands below them. Its cell is HTML, whose image Sphinx would not copy to the site: as Markdown
     it does.
     """
     content = json.loads(notebook)
+    _join_setup(content["cells"])
     for cell in content["cells"]:
         source = "".join(cell["source"])
         if image := IMAGE.fullmatch(source):
             cell["source"] = f"![{image['alt']}]({image['src']})"
         if "outputs" in cell:
             cell["outputs"] = [output for output in cell["outputs"] if WIDGET not in output.get("data", {})]
-            if _is_setup(source, cell["metadata"]["tags"]):
+            if _is_setup(cell):
                 cell["metadata"]["tags"].append("hide-input")
             if not any(COLUMNS.search("".join(output.get("text", ""))) for output in cell["outputs"]):
                 cell["metadata"]["tags"].append("prose")
@@ -150,9 +152,19 @@ def for_readers(notebook: str) -> str:
     return json.dumps(content)
 
 
-def _is_setup(source: str, tags: list[str]) -> bool:
+def _join_setup(cells: list[dict]) -> None:
+    """Put the parameters, a cell of their own for papermill, and the setup below them into one cell."""
+    (first,) = (i for i, cell in enumerate(cells) if "parameters" in cell["metadata"]["tags"])
+    parameters = cells.pop(first)
+    cells[first]["source"] = [*parameters["source"], "\n\n", *cells[first]["source"]]
+    cells[first]["metadata"]["tags"] = [*cells[first]["metadata"]["tags"], *parameters["metadata"]["tags"]]
+
+
+def _is_setup(cell: dict) -> bool:
     """Parameters, and what begins with imports; not algorithm 1, which is to be read."""
-    return "parameters" in tags or (source.startswith(("import ", "from ")) and "algorithm-1" not in tags)
+    tags = cell["metadata"]["tags"]
+    begins_with_imports = "".join(cell["source"]).startswith(("import ", "from "))
+    return "parameters" in tags or (begins_with_imports and "algorithm-1" not in tags)
 
 
 class Markdown(SphinxDirective):
