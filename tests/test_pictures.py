@@ -34,6 +34,9 @@ def test_panels_and_rows_carry_their_names(images):
     assert [axes.get_title() for axes in figure.axes] == ["2-D", "5-D", "third", ""]
     places = [axes.get_subplotspec() for axes in figure.axes]
     assert [(place.rowspan.start, place.colspan.start) for place in places[:3]] == [(0, 0), (0, 1), (1, 0)]
+    figure.canvas.draw()
+    left, right = (axes.get_position() for axes in figure.axes[:2])
+    assert right.x0 - left.x1 > 0.02  # fails if the digits of one panel stand beside those of the next
     figure = pictures.rows({"test image": images, "other": images}, (2, 3), "mnist")
     assert [axes.texts[0].get_text() for axes in figure.axes] == ["test image", "other"]
 

@@ -73,6 +73,7 @@ def panels(
     panel, n_rows = 3.0, -(-len(images) // side_by_side)
     size = (panel * side_by_side, n_rows * (panel * rows * height / (n_columns * width) + 0.3))
     figure, grid = plt.subplots(n_rows, side_by_side, figsize=size, squeeze=False, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1)  # inches: a panel ends where the next one begins
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, (title, group) in zip(grid.flat, images.items(), strict=False):
