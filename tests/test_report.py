@@ -63,3 +63,13 @@ def test_no_records_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(report.paths, "runs", lambda profile: tmp_path)
     with pytest.raises(ReplicationError, match=r"no record of figure 2 on mnist, frey_face.*restore it, train"):
         report.make(make_plan("paper"))
+
+
+def test_a_reading_of_which_few_runs_are_recorded_is_left_out(monkeypatch, tmp_path):
+    # `text` shares AEVB's runs on MNIST with `closest`. Fails if a batch of `closest` says that `text` was tried and
+    # reached nothing.
+    for run in report.runs_of_figures(make_plan("paper", reading="closest")):
+        (tmp_path / run.config.run_id).symlink_to(report.paths.runs("paper") / run.config.run_id)
+    monkeypatch.setattr(report.paths, "runs", lambda profile: tmp_path)
+    assert report.runs_of_figures(make_plan("paper", reading="text"))
+    assert list(report.make_all()) == ["closest"]

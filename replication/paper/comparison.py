@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from replication.errors import ReplicationError
-from replication.paper import reference
+from replication.paper import names, reference
 from replication.runs.curves import CURVE, PANEL, SIZE, as_reported, last_common
 
 ALONG_FROM = 1_000_000  # training samples
@@ -117,6 +117,14 @@ def counts(judged: pd.DataFrame) -> dict[str, float]:
     }
 
 
+def in_words(counts: Mapping[str, float]) -> str:
+    """How our curves end, from `counts`, in a sentence without the classes that are empty."""
+    ends = {"above": "above it", "below": "below it", "too short": "too short to compare", "not run": "not run"}
+    others = [f"{counts[word]} {end}" for word, end in ends.items() if counts[word]]
+    within = f"{counts['within']} of our {counts['curves']} curves end within the verdict's tolerance of the paper's"
+    return ", ".join([within, *others]) + "."
+
+
 def within_at_equal_samples(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, int], int]:
     """How many curves of each table of `compare` are within at the furthest point that all have, and of how many.
 
@@ -193,6 +201,7 @@ def train_beside_test(table: pd.DataFrame) -> pd.DataFrame:
     named = for_reading(table.assign(samples=table["point"]))
     index = ["dataset", _size(table), "algorithm", "samples"]
     wide = named.pivot(index=index, columns="split", values=["ours", "paper", "difference"])
+    wide = wide.rename(index=names.scientific, level="samples")
     return wide.reorder_levels([1, 0], axis=1).sort_index(axis=1, level=0, sort_remaining=False, ascending=False)
 
 
