@@ -34,7 +34,7 @@ def bar(total: int, unit: str, initial: int = 0) -> tqdm.tqdm:
     """
     kind = partial(_Lines, file=sys.stdout, bar_format=LINE, ncols=WIDTH, nrows=HEIGHT) if _is_notebook() else tqdm.tqdm
     disable = not is_watched() or not total
-    return kind(total=total, initial=initial, unit=unit, unit_scale=True, smoothing=0.02, disable=disable)
+    return kind(total=total, initial=initial, unit=unit, unit_scale=total >= 1000, smoothing=0.02, disable=disable)
 
 
 def set_aside(progress: tqdm.tqdm, n: float) -> None:
@@ -60,7 +60,7 @@ class _Lines(tqdm.tqdm):
         def say(line: str) -> None:
             nonlocal next_at
             now = time.monotonic()
-            if line and now >= next_at:
+            if line and "? to go" not in line and now >= next_at:  # tqdm's first line knows no rate
                 next_at = now + max(SECONDS_BETWEEN_LINES, (now - start) / 20)
                 print(line, file=file, flush=True)
 

@@ -44,7 +44,7 @@ def _on_test(samples: list[int], values: list[float], **settings) -> Record:
 @pytest.mark.parametrize(
     ("gaps", "answer"),
     [
-        ((8.0, 2.0), "at best 25% of it (Digits, not MNIST, Nz = 3, N = 100), at worst 25%"),
+        ((8.0, 2.0), "at best 25% of it (Digits (not MNIST), Nz = 3, N = 100), at worst 25%"),
         ((0.5, 2.0), "MAP's gap between train and test is nowhere above 1 nat"),
     ],
 )
@@ -143,7 +143,7 @@ def test_an_answer_on_two_datasets_has_the_numbers_of_each():
     ]  # fmt: skip
     said = " ".join(answers.estimators(variance, by_estimator, by_size).split())
     assert "On MNIST the bound on test then ends at -111.0" in said
-    assert "On Digits, not MNIST the bound on test then ends at -22.0" in said
+    assert "On Digits (not MNIST) the bound on test then ends at -22.0" in said
 
 
 def _gaps(log_px: float) -> pd.DataFrame:
@@ -214,3 +214,12 @@ def test_the_papers_gaps_are_compared_where_it_draws_two_of_them():
     assert "200 latent variables" not in said and said.startswith("Gaps below zero are of short runs")
     drawn = " ".join(answers.overfitting_in_the_paper(gaps.assign(ours=1.0, paper=[3.1, 1.8])).split())
     assert drawn.endswith("the gap with 200 latent variables is 1.3 nats narrower than with 10.")
+
+
+@pytest.mark.parametrize(
+    ("share", "spread", "answer"),
+    [(0.66, (1.56, 1.87), "worth its price"), (1.0, (0.65, 0.09), "not used so far"), (0.3, (0.9, 0.9), "No more")],
+)
+def test_codes_at_the_edge_use_the_room_only_where_they_are_spread(share, spread, answer):
+    # After a short training all faces lie in one corner. Fails if that is called room for different images.
+    assert answer in " ".join(answers.at_the_edge("frey_face", share, spread).split())

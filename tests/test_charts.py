@@ -134,7 +134,7 @@ def test_each_dataset_has_panels_of_its_own(training):
         charts.full_vb({"": of_both(full_vb)}),
     ):
         on_mnist, on_digits = np.split(np.array(figure.axes), 2)
-        for panels, is_digits, name in ((on_mnist, False, "MNIST"), (on_digits, True, "Digits, not MNIST")):
+        for panels, is_digits, name in ((on_mnist, False, "MNIST"), (on_digits, True, "Digits (not MNIST)")):
             for axes in panels:
                 assert axes.get_title().startswith(name)
                 assert axes.lines and all(len(line.get_ydata()) == 2 for line in axes.lines)

@@ -149,3 +149,13 @@ def test_runs_that_differ_in_more_than_the_seed_are_no_seeds_of_each_other():
     assert set(comparison.compare(twice)["n_seeds"]) == {1}
     with pytest.raises(ReplicationError, match=r"2 runs of .*differ in more than the seed"):
         comparison.compare(pd.concat([curves_of(-120.0), curves_of(-118.0).assign(run_id="another")]))
+
+
+def test_only_classes_with_a_curve_are_said():
+    # Fails if a batch on digits says that 0 of 36 curves are within, or if a class is left out that has a curve.
+    none = dict.fromkeys(comparison.CLASSES, 0)
+    assert comparison.in_words({**none, "curves": 36, "not run": 36}) == "Of the paper's 36 curves none is run here."
+    said = comparison.in_words({**none, "curves": 12, "within": 8, "above": 3, "too short": 1})
+    assert said == (
+        "8 of our 12 curves end within the verdict's tolerance of the paper's, 3 above it, 1 too short to compare."
+    )

@@ -148,7 +148,7 @@ def test_figure_3_keeps_datasets_apart(marginal_curves):
     aevb = marginal_curves.query("algorithm == 'aevb' and size == 1000")
     both = pd.concat([aevb, aevb.assign(dataset="digits", value=-20.0)])
     figure = figures.figure3(both, reference.curves(metric="log_px"))
-    assert [axes.get_title() for axes in figure.axes] == ["Digits, not MNIST, N = 1000", "MNIST, N = 1000"]
+    assert [axes.get_title() for axes in figure.axes] == ["Digits (not MNIST), N = 1000", "MNIST, N = 1000"]
     assert all(line.get_ydata().max() == -20 for line in figure.axes[0].lines)
 
 

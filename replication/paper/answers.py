@@ -1,6 +1,6 @@
 """The answer at the head of each notebook: two or three sentences whose numbers are computed from records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -214,6 +214,24 @@ def manifolds(runs: list[Record], made: Change = NO_CHANGE) -> str:
         for _, row in on_test.iterrows()
     ]
     return names.in_lines([*change(made), *lines])
+
+
+def at_the_edge(dataset: str, share: float, spread: Sequence[float]) -> str:
+    """Notebook 4: what share of the codes is at the edge, and whether they use the room there.
+
+    The edge is the outer tenth of the prior's unit square on each side; `spread` are the codes' standard deviations.
+    """
+    prior = 1 - 0.8**2
+    if share <= prior:
+        room = "No more are there than the prior puts there."
+    elif max(spread) > 1:
+        room = "They lie further apart than draws of the prior: the bound found the room worth its price."
+    else:
+        room = "They lie there close together: the room is not used so far."
+    return names.in_lines([
+        f"{names.DATASETS[dataset]}: {share:.0%} at the edge (the prior: {prior:.0%}), standard deviations "
+        f"{spread[0]:.2f} and {spread[1]:.2f} (the prior: 1). {room}"
+    ])  # fmt: skip
 
 
 def exploded(table: pd.DataFrame) -> str:

@@ -119,6 +119,8 @@ def counts(judged: pd.DataFrame) -> dict[str, float]:
 
 def in_words(counts: Mapping[str, float]) -> str:
     """How our curves end, from `counts`, in a sentence without the classes that are empty."""
+    if counts["not run"] == counts["curves"]:
+        return f"Of the paper's {counts['curves']} curves none is run here."
     ends = {"above": "above it", "below": "below it", "too short": "too short to compare", "not run": "not run"}
     others = [f"{counts[word]} {end}" for word, end in ends.items() if counts[word]]
     within = f"{counts['within']} of our {counts['curves']} curves end within the verdict's tolerance of the paper's"

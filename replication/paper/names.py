@@ -9,7 +9,7 @@ import pandas as pd
 
 from replication.config import LEFT_OUT_OF_NAMES
 
-DATASETS = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits, not MNIST"}
+DATASETS = {"mnist": "MNIST", "frey_face": "Frey Face", "digits": "Digits (not MNIST)"}
 ALGORITHMS = {"aevb": "AEVB", "wake_sleep": "wake-sleep", "mcem": "Monte Carlo EM", "full_vb": "full VB"}
 ESTIMATORS = {
     "sgvb_b": "SGVB B",
