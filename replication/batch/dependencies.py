@@ -7,7 +7,7 @@ from pathlib import Path
 from replication import paths
 from replication.config import RunConfig
 from replication.files import write_atomically
-from replication.paper import choices
+from replication.paper import choices, rates
 from replication.paper.experiments import all_runs, figure2, figure3, runs_of_notebook
 from replication.paper.plans import Plan, make_plan
 from replication.paper.readings import READINGS
@@ -78,7 +78,7 @@ def _of_every_reading(plan: Plan) -> list[Path]:
 
 def _tried(plan: Plan) -> list[Path]:
     shown = [run for reading in READINGS.values() for run in figure2(plan._replace(reading=reading))]
-    tried = choices.candidates()
+    tried = [*choices.candidates(), *rates.candidates()]
     return [*_folders(shown, plan.profile), *_folders(tried, "paper")]
 
 

@@ -3,7 +3,7 @@
 A notebook and the batch take one of READINGS; the verdict shows those that have records. `closest` was found by a
 search (choices.py) that saw the paper's curves up to 3e6 samples (figure 2) and 5e6 (figure 3) only; the verdict also
 counts the points beyond alone. Fit early, judge late. The choices of `authors` have sources, but for the learning rate:
-one of the paper's three, picked per algorithm, dataset and size of the training set by the same early curves.
+one of the paper's three, picked per algorithm, dataset and size of the training set by the early curves (rates.py).
 """
 
 from collections.abc import Mapping
