@@ -55,6 +55,7 @@ def test_of_rates_that_are_as_close_the_larger_is_taken(apart, closest):
 DIVERGE = (("bound", "mnist", "aevb"), ("bound", "frey_face", "wake_sleep"))  # with 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_group", DIVERGE)
 def test_two_of_the_rates_diverge_after_the_warm_up(of_group):
     # Notebook 9_readings says so: they have no record.
