@@ -93,6 +93,7 @@ def test_chains_go_on_where_the_last_report_left_them_and_forget_where_they_star
     assert 0.05 < np.median(chains.step_size) < 1
 
 
+@pytest.mark.slow
 def test_living_chains_go_on_from_report_to_report_on_the_model_as_it_is_at_each():
     # 6 reports of 55 moves, each of which takes the step size up or down: an even power, where chains that start anew
     # have an odd one. The estimate is of the final model: fails by some 30 nats if the first step's is kept.

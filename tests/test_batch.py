@@ -187,6 +187,7 @@ def test_runs_that_share_a_job_are_made_by_one(finished_batch):
     }
 
 
+@pytest.mark.slow
 def test_a_changed_figure_executes_the_notebooks_again(finished_batch):
     # Otherwise a broken figure stays unseen: the old notebook looks as if it had been drawn by the new code.
     figures = finished_batch / "replication/plots/figures.py"

@@ -192,6 +192,7 @@ def test_a_kernel_that_is_slow_to_start_is_waited_for():
         kernel.end()
 
 
+@pytest.mark.slow
 def test_what_cpp_prints_is_not_in_a_notebook_and_what_a_cell_prints_is_one_output(write, tmp_path):
     # By plain papermill, as the README says. Fails if TensorFlow's greetings head the first answer, or if what a cell
     # prints with a pause falls apart: a page shows each part in a box of its own. What Python says on stderr stays.
@@ -229,6 +230,7 @@ def test_a_kernel_that_died_is_replaced(write, tmp_path, when):
     assert (tmp_path / "1.ipynb").exists()
 
 
+@pytest.mark.slow
 def test_a_notebook_that_kills_its_kernel_each_time_is_an_error(write, tmp_path):
     # Otherwise a batch without enough memory never ends.
     write("deadly", "import os\nos._exit(1)")
