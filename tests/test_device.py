@@ -20,6 +20,7 @@ print(all(tf.config.experimental.get_memory_growth(gpu) for gpu in tf.config.lis
 """
 
 
+@pytest.mark.slow
 def test_a_run_has_one_thread_and_takes_no_more_of_a_gpu_than_it_needs():
     # Fails if runs side by side take each other's cores, or, on a machine with a GPU, if the first takes all of it.
     run = subprocess.run([sys.executable, "-c", SETTINGS], capture_output=True, text=True)

@@ -184,6 +184,7 @@ def test_both_kinds_of_noise_estimate_the_same_bound(config):
     assert np.all(np.abs(shared - local) < 4 * np.hypot(se_shared, se_local))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["shared", "local"])
 def test_a_run_records_the_parts_of_its_bound(config, tmp_path, noise):
     curve = training.train(config.replace(weight_noise=noise), tmp_path).curve

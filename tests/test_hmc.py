@@ -52,6 +52,7 @@ def log_isotropic(z: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_sum(z**2, axis=-1) / 2
 
 
+@pytest.mark.slow
 def test_isotropic_target_has_no_resonance():
     # With one step size 4 leapfrog steps at 90 % acceptance turn z into -z: draws alternate, and |z| keeps its value.
     # Independent draws have autocorrelations of -1/50 here, since their own mean is taken off.

@@ -45,6 +45,7 @@ def log_gaussians(x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
 CENTRES = tf.constant(np.random.default_rng(1).uniform(1, 2, size=(N, 3)), tf.float32)
 
 
+@pytest.mark.slow
 def test_chains_from_both_modes_add_up():
     # With a chain from one mode alone, even the heavier, log p(x) would be log(0.6) = -0.51.
     modes = search(log_gaussians, (), CENTRES, 3, draws.stream(0, 0, "chains", "modes"))
@@ -53,6 +54,7 @@ def test_chains_from_both_modes_add_up():
     assert estimate.is_reliable.mean() > 0.9 and np.all(sampling.acceptance > 0.5) and np.all(sampling.n_chains == 2)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*unreliable")
 def test_a_mode_that_two_chains_reach_is_counted_once(problem):
     # Two modes where the density has one: without the shares r_k the mode would count twice, log(2) = 0.69 too much.

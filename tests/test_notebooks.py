@@ -294,6 +294,7 @@ def test_an_unknown_parameter_stops_the_notebook(tmp_path):
         notebooks.execute("2_lower_bound", tmp_path / "out.ipynb", {"profil": "smoke"})
 
 
+@pytest.mark.slow
 def test_a_number_that_is_text_to_yaml_stops_the_notebook(tmp_path):
     arguments = ("-p", "profile", "smoke", "-y", "overrides: {learning_rate: 1e-4}")
     run = papermill("2_lower_bound.ipynb", tmp_path / "out.ipynb", *arguments, folder=tmp_path)
