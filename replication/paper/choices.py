@@ -138,7 +138,7 @@ def _panels(choices: Sequence[list[Record]]) -> pd.DataFrame:
     ours = [curves.table(runs).assign(choice=number) for number, runs in enumerate(choices)]
     table = compare(pd.concat(ours), by=["choice"])
     is_early = (table["point"] >= FIT_FROM) & (table["point"] <= table["metric"].map(FIT_UNTIL))
-    table = table[is_early & _counts_in_the_search(table)].dropna(subset=["difference"])
+    table = table[is_early & counts_in_the_search(table)].dropna(subset=["difference"])
     relative = table["difference"] / table["tolerance"]
     grouped = table.assign(distance=relative.abs(), above=relative).groupby(["choice", *CURVE])
     return grouped.agg(
@@ -149,7 +149,7 @@ def _panels(choices: Sequence[list[Record]]) -> pd.DataFrame:
     ).reset_index()
 
 
-def _counts_in_the_search(table: pd.DataFrame) -> pd.Series:
+def counts_in_the_search(table: pd.DataFrame) -> pd.Series:
     """Curves of the bound count on test only: on train the paper's are running means over its own reports."""
     return (table["metric"] != "bound") | (table["split"] == "test")
 
@@ -157,7 +157,7 @@ def _counts_in_the_search(table: pd.DataFrame) -> pd.Series:
 def _drawn_early() -> dict[tuple[str, str, str], int]:
     """How many of the paper's curves of a metric, dataset and algorithm are drawn at FIT_UNTIL."""
     drawn = reference.curves()
-    drawn = drawn[_counts_in_the_search(drawn)]
+    drawn = drawn[counts_in_the_search(drawn)]
     begins = drawn.groupby(CURVE)["samples_evaluated"].min().reset_index()
     early = begins[begins["samples_evaluated"] <= begins["metric"].map(FIT_UNTIL)]
     return early.groupby(["metric", "dataset", "algorithm"]).size().to_dict()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from replication.config import RunConfig
 from replication.paper import names, reference
-from replication.paper.choices import AS_CLOSE, FIT_FROM, LEARNING_RATES
+from replication.paper.choices import AS_CLOSE, FIT_FROM, LEARNING_RATES, counts_in_the_search
 from replication.paper.comparison import FIT_UNTIL, compare
 from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import make_plan
@@ -43,8 +43,7 @@ def tried(records: list[Record]) -> pd.DataFrame:
     """
     by = ["learning_rate", "n_train"]
     table = compare(curves.table(records), by=by).dropna(subset=["difference"])
-    table = table[(table["metric"] != "bound") | (table["split"] == "test")]
-    table = table[table["point"] >= FIT_FROM]
+    table = table[counts_in_the_search(table) & (table["point"] >= FIT_FROM)]
     first = table.groupby(CURVE)["point"].transform("min")
     table = table[table["point"] <= np.maximum(first, table["metric"].map(FIT_UNTIL))]
     relative = table["difference"] / table["tolerance"]
