@@ -20,7 +20,7 @@ from replication.model import hmc, networks
 from replication.model.marginal_likelihood import average
 from replication.runs import evaluation, training
 from replication.runs.checkpoints import Run
-from replication.studies import calibration
+from replication.studies import brute_force, calibration
 from replication.studies.brute_force import SAMPLES
 
 INITIAL_STEP_SIZE, FACTOR = 0.001, float(np.exp(1.02))  # after each move the step size is times or over the factor
@@ -39,20 +39,7 @@ class Trained(NamedTuple):
 
     def config(self) -> RunConfig:
         """The run as far as SAMPLES."""
-        return RunConfig(
-            dataset="mnist",
-            algorithm=self.algorithm,
-            n_latent=3,
-            n_hidden=100,
-            n_train=self.n_train,
-            metric="log_px",
-            samples_total=SAMPLES,
-            preparation="authors",
-            initialisation="near_zero",
-            prior_on="authors",
-            warm_up_steps=101,
-            **self.settings,
-        )
+        return brute_force.config(self.n_train, self.algorithm, **self.settings)
 
 
 TRAINED = (
