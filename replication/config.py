@@ -31,6 +31,7 @@ LEFT_OUT_OF_NAMES = {
     "prior_on": "matrices",
     "weight_noise": "shared",
     "metric": "bound",
+    "n_evaluated": 1000,
     "seed": 0,
 }
 
@@ -144,6 +145,7 @@ class RunConfig(BaseModel):
         "shared", description="full VB: one draw of the weights per step, or noise per datapoint on the units' inputs"
     )
     metric: Literal["bound", "log_px"] = Field("bound", description="what the curve shows: the bound, or log p(x)")
+    n_evaluated: int = Field(1000, gt=1, description="the first datapoints of each split that log p(x) is estimated on")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation, minibatches and noise")
 
     def __init__(self, /, **settings: Any):
@@ -194,6 +196,10 @@ class RunConfig(BaseModel):
             raise ValueError("weight_prior = 0 is no prior: leave prior_on at 'matrices'.")
         if self.decoder_log_var_factor != 1 and self.facts.likelihood != "gaussian":
             raise ValueError(f"{self.dataset} has a Bernoulli likelihood, which has no decoder_log_var_factor.")
+        if self.n_evaluated != 1000 and self.metric != "log_px":
+            raise ValueError(
+                "The bound is evaluated on all datapoints: leave n_evaluated at 1000, or set metric = log_px."
+            )
         if self.algorithm == "full_vb" and self.metric != "bound":
             raise ValueError("full_vb has no single decoder, so no log p(x): set metric = bound.")
         if self.algorithm == "mcem" and (self.batch_size != self.n_train or self.metric != "log_px"):

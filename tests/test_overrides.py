@@ -16,12 +16,13 @@ from replication import paths
 from replication.config import RunConfig
 from replication.errors import ReplicationError
 from replication.paper import experiments, plans, profiles
-from replication.runs import evaluation, load_or_train, training
+from replication.runs import load_or_train, training
 
 FEW = 300  # training samples
 SIZES = profiles.SIZES["smoke"]._replace(
     figure2_samples={"digits": FEW},
     figure3_samples=FEW,
+    figure3_n_evaluated=20,
     estimators_samples=FEW,
     minibatches_samples=FEW,
     full_vb_samples=FEW,
@@ -38,7 +39,7 @@ SIZES_OF_BOTH = SIZES._replace(
 NUMBERS = {
     "n_latent": (1, 2, 10), "n_hidden": (5,), "samples_total": (200,), "n_train": (100,), "batch_size": (7,),
     "n_mc_samples": (2,), "learning_rate": (0.05,), "warm_up_steps": (2,), "log_var_factor": (0.1,),
-    "decoder_log_var_factor": (0.1,), "weight_prior": (0.0,),
+    "decoder_log_var_factor": (0.1,), "weight_prior": (0.0,), "n_evaluated": (10,),
 }  # fmt: skip
 FEWER = {"min(8000,": "min(100,"}  # steps of the visible loop of notebook 0
 NOTEBOOKS = list(experiments.EXPERIMENTS_OF_NOTEBOOK)
@@ -66,13 +67,12 @@ def execute(folder, monkeypatch):
     monkeypatch.setattr(paths, "out", lambda profile: folder / "out")
     monkeypatch.setattr(paths, "figures", lambda profile: folder / "figures")
     monkeypatch.setitem(profiles.SIZES, "smoke", SIZES)
-    monkeypatch.setattr(evaluation, "N_DATAPOINTS_LOG_PX", 20)
     monkeypatch.setattr(load_or_train, "train_all", _train_here)
 
     def execute(name: str, overrides: dict, n_cells: int | None = None, datasets: str | None = None) -> None:
         cells = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
         code = [cell for cell in cells if cell.cell_type == "code"]
-        parameters = {"profile": "smoke", "seed": 0, "reading": "closest", "overrides": overrides}
+        parameters = {"profile": "smoke", "seed": 0, "reading": "authors", "overrides": overrides}
         namespace = {"__name__": "__main__", "datasets": datasets, **parameters}
         for cell in (cell for cell in code[:n_cells] if "parameters" not in cell.metadata.get("tags", [])):
             source = cell.source

@@ -40,11 +40,12 @@ CHOICES: dict[str, str | dict[str, str]] = {  # a setting of a run and its value
     "dreams": {"mean": "mean dreams"},
     "log_var_factor": "encoder's log variance at {}",
     "decoder_log_var_factor": "decoder's log variance at {}",
-    "warm_up_steps": "{} warm-up updates",
+    "warm_up_steps": "{} warm-up steps",
     "weight_prior": "precision {} of the weights' prior",
     "prior_on": {"authors": "the authors' choice of weights with a prior"},
     "weight_noise": {"local": "noise on the units' inputs"},
     "metric": {"log_px": "log p(x)"},
+    "n_evaluated": "log p(x) on {} datapoints",
     "seed": "seed {}",
 }
 

@@ -26,6 +26,7 @@ class Sizes(NamedTuple):
     variance_sizes: Sequence[tuple[int, int]]
     variance_pairs: int = 10
     figure2_n_latent: Mapping[str, Sequence[int]] = N_LATENT_FIGURE_2
+    figure3_n_evaluated: int = 1000  # datapoints of each split (section 5 of the paper)
     figure3_n_train: Mapping[str, Sequence[int]] = {"mnist": (1000, 50_000), "digits": (200, 1500)}
     figure5_n_latent: Sequence[int] = (2, 5, 10, 20)
     minibatches_sizes: Sequence[tuple[int, int]] = ((20, 1), (20, 5), (100, 1), (100, 5), (500, 1), (500, 5))  # (M, L)
@@ -51,6 +52,7 @@ SIZES = {
     "quick": Sizes(
         figure2_samples={"mnist": 500_000, "frey_face": 1_000_000, "digits": 2_000_000},
         figure3_samples=250_000,
+        figure3_n_evaluated=200,
         estimators_samples=100_000,
         minibatches_samples=100_000,
         full_vb_samples=100_000,

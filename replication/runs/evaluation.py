@@ -19,7 +19,6 @@ from replication.model.modes import Modes
 N_WEIGHT_SAMPLES = 10
 PRUNED = 0.05  # nats: a weight with a smaller KL has learned nothing
 CHUNK = 10_000  # datapoints whose bound is evaluated at once: 50,000 take gigabytes
-N_DATAPOINTS_LOG_PX = 1000  # the first of either split (section 5)
 
 
 def trains_on_its_bound(config: RunConfig) -> bool:
@@ -33,7 +32,7 @@ def trains_on_its_bound(config: RunConfig) -> bool:
 
 def datapoints(config: RunConfig, dataset: Dataset) -> dict[str, tf.Tensor]:
     """The datapoints of each split on which a run is evaluated."""
-    size = N_DATAPOINTS_LOG_PX if config.metric == "log_px" else None
+    size = config.n_evaluated if config.metric == "log_px" else None
     splits = {"train": dataset.x_train[: config.n_train], "test": dataset.x_test}
     x_eval = {split: tf.convert_to_tensor(x[:size]) for split, x in splits.items()}
     if config.targets == "binarised":  # the same draw for every seed and at every evaluation point
