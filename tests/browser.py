@@ -29,7 +29,7 @@ CHROMIUM = next(
 )
 # The map and the decoded image.
 IMAGES = "Array.from(document.querySelectorAll('img.widget-image')).slice(0, 2).map(image => image.src)"
-SIZE, WIDTH, FRAME_MS = (840, 580), 640, 200  # of the film: pixels on the page and in the file, time
+SIZE, WIDTH, FRAME_MS = (840, 600), 640, 200  # of the film: pixels on the page and in the file, time
 
 
 @contextmanager
