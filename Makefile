@@ -2,7 +2,7 @@
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 override PYTHON := $(or $(shell command -v "$(PYTHON)"),$(PYTHON))
 PROFILE ?= quick
-READING ?= closest
+READING ?= authors
 KILLS ?= 20
 GPU ?= 0
 VERSION := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -17,7 +17,7 @@ export PYTHONPATH :=
 
 .PHONY: reproduce cluster test test-benchmark test-faults test-environment test-cluster test-mutations test-overrides drift notebooks nbval verdict site explorer benchmark lab lint lock clean
 
-reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper; READING=text, authors or closest (default)
+reproduce: $(INSTALLED)  ## data, runs, notebooks, figures: PROFILE=smoke, quick (default) or paper; READING=text or authors (default)
 	python -m replication reproduce --profile $(PROFILE) --reading $(READING) --jobs $(JOBS)
 
 cluster: $(INSTALLED)  ## the same as jobs of a Slurm cluster: PROFILE, READING, GPU=1; OPTIONS are Snakemake's

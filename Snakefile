@@ -9,10 +9,11 @@ from replication import data, paths
 from replication.batch import cluster, dependencies, notebooks
 from replication.paper.experiments import all_runs
 from replication.paper.plans import make_plan
+from replication.paper.readings import STANDARD
 from replication.runs import records
 
 PLAN = make_plan(
-    config.get("profile", "quick"), datasets=config.get("datasets"), reading=config.get("reading", "closest")
+    config.get("profile", "quick"), datasets=config.get("datasets"), reading=config.get("reading", STANDARD.name)
 )
 RUNS = paths.runs(PLAN.profile).relative_to(paths.ROOT)
 OUT = dependencies.folder(PLAN).relative_to(paths.ROOT)

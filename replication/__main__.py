@@ -9,6 +9,7 @@ import typer
 
 from replication import paths
 from replication.errors import ReplicationError
+from replication.paper.readings import READINGS, STANDARD
 from replication.progress import print_as_utf8
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Profile = Annotated[str, typer.Option(help="smoke, quick or paper")]
-Reading = Annotated[str, typer.Option(help="closest, text or authors: see notebooks/9_readings.ipynb")]
+Reading = Annotated[str, typer.Option(help=f"{' or '.join(READINGS)}: see notebooks/9_readings.ipynb")]
 Jobs = Annotated[int, typer.Option(help="runs side by side; -1, the default, is one per core, 4 on a GPU")]
 Parent = Annotated[int | None, typer.Option(hidden=True, help="end when this process, which started it, is gone")]
 Datasets = Annotated[str | None, typer.Option(help="mnist, frey_face, digits; comma-separated")]
@@ -47,7 +48,7 @@ def train(
     profile: Profile = "quick",
     only: Annotated[str | None, typer.Option(help="run_ids, comma-separated; by default all runs")] = None,
     datasets: Datasets = None,
-    reading: Reading = "closest",
+    reading: Reading = STANDARD.name,
     seed: int = 0,
     jobs: Jobs = -1,
     parent: Parent = None,
@@ -69,7 +70,7 @@ def train(
 def export(
     folder: Annotated[Path, typer.Argument(help="a new folder, to be copied to the other machine")],
     profile: Profile = "paper",
-    reading: Reading = "closest",
+    reading: Reading = STANDARD.name,
     only: Annotated[str | None, typer.Option(help="run_ids, comma-separated; by default all")] = None,
     seed: int = 0,
 ) -> None:
@@ -98,7 +99,7 @@ def collect(
 
 
 @app.command()
-def reproduce(profile: Profile = "quick", reading: Reading = "closest", jobs: Jobs = -1) -> None:
+def reproduce(profile: Profile = "quick", reading: Reading = STANDARD.name, jobs: Jobs = -1) -> None:
     """Run the whole batch: data, runs, notebooks, figures, summary."""
     from replication.batch import local
     from replication.runs import device
@@ -112,7 +113,7 @@ def execute(
     notebook: str,
     profile: Profile = "quick",
     datasets: Datasets = None,
-    reading: Reading = "closest",
+    reading: Reading = STANDARD.name,
     parent: Parent = None,
 ) -> None:
     """Execute a notebook as `reproduce` does: a job of a cluster."""

@@ -137,14 +137,17 @@ def recorded_models(plan: Plan) -> dict[str, Model]:
             continue
         across, up = sorted(np.argsort(record.kl_per_dimension)[-2:].tolist())  # the most used
         models[f"{names.DATASETS[run.dataset]}, {run.n_latent} latent dimensions"] = Model(
-            partial(records.load_weights, run, folder), run.dataset, partial(_test_images, run.dataset), (across, up)
+            partial(records.load_weights, run, folder),
+            run.dataset,
+            partial(_test_images, run.dataset, run.preparation),
+            (across, up),
         )
     return models
 
 
 @cache
-def _test_images(name: str) -> np.ndarray | None:
-    dataset = data.load_local(name)
+def _test_images(name: str, preparation: str) -> np.ndarray | None:
+    dataset = data.load_local(name, preparation)
     return None if dataset is None else dataset.x_test
 
 

@@ -12,6 +12,7 @@ DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 PAPER_PATHS = DATA / "paper" / "paths.csv"
 FIRST_ITERATIONS = DATA / "tables" / "first_iterations.csv"
+WAKE_SLEEP_TRIED = DATA / "tables" / "wake_sleep_frey_face.csv"
 
 
 def data_override() -> Path | None:
@@ -95,8 +96,3 @@ def figures(profile: str) -> Path:
 def out(profile: str) -> Path:
     """The folder of what a profile makes that is not committed."""
     return ROOT / "out" / profile
-
-
-def executed(profile: str, reading: str) -> Path:
-    """The folder of the notebooks that the batch executed, and of its logs."""
-    return out(profile) if reading == "closest" else out(profile) / reading

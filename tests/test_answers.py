@@ -223,3 +223,15 @@ def test_the_papers_gaps_are_compared_where_it_draws_two_of_them():
 def test_codes_at_the_edge_use_the_room_only_where_they_are_spread(share, spread, answer):
     # After a short training all faces lie in one corner. Fails if that is called room for different images.
     assert answer in " ".join(answers.at_the_edge("frey_face", share, spread).split())
+
+
+def test_where_aevb_does_not_arrive_no_factor_is_said():
+    # Fails with "0.0 times the samples" where AEVB ends more than a nat below wake-sleep, as short runs do.
+    aevb, wake_sleep = [-40.0, -30.0, -25.0], [-35.0, -28.0, -20.0]
+    runs = [
+        _on_test([1000, 2000, 5000], values, dataset="digits", algorithm=algorithm, n_latent=3)
+        for algorithm, values in (("aevb", aevb), ("wake_sleep", wake_sleep))
+    ]
+    said = " ".join(answers.lower_bound(runs).split())
+    assert "On Digits (not MNIST) AEVB ends more than 1 nat below wake-sleep in 1 of 1 pairs." in said
+    assert "times the samples" not in said

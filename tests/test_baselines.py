@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from replication import paths
+from replication import data, paths
 from replication.config import RunConfig
 from replication.model.baselines import MIN_STDDEV, independent_gaussian
 
@@ -48,17 +48,18 @@ def test_frey_face_is_where_the_paper_s_wake_sleep_curves_end(load_or_skip):
 
 
 def test_committed_records_name_the_independent_gaussian_of_their_own_run(load_or_skip):
-    faces = load_or_skip("frey_face")
+    load_or_skip("frey_face")
 
     @cache
-    def expected(n_train: int, pixel_variance: str) -> dict[str, float]:
+    def expected(preparation: str, n_train: int) -> dict[str, float]:
+        faces = data.load("frey_face", preparation)
         x_train = faces.x_train[:n_train]
         splits = {"train": x_train, "test": faces.x_test}
-        return {name: independent_gaussian(x_train, x, pixel_variance).mean() for name, x in splits.items()}
+        return {name: independent_gaussian(x_train, x).mean() for name, x in splits.items()}
 
     records = [json.loads(file.read_text()) for file in paths.runs("paper").glob("frey-face-*/config.json")]
-    assert len({record["config"]["pixel_variance"] for record in records}) == 2
-    for record in (record for record in records if record["config"].get("preparation", "own") == "own"):
-        config = RunConfig(**record["config"])
-        baseline = expected(config.n_train, config.pixel_variance)
+    configs = [RunConfig(**record["config"]) for record in records]
+    assert {config.preparation for config in configs} == {"own", "authors"}
+    for config, record in zip(configs, records, strict=True):
+        baseline = expected(config.preparation, config.n_train)
         assert record["independent_gaussian"] == pytest.approx(baseline, abs=0.006), config.run_id

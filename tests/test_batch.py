@@ -14,7 +14,7 @@ from replication import __main__, benchmark, paths, published
 from replication.batch import dependencies, local, notebooks
 from replication.config import RunConfig
 from replication.errors import DataError, RecordError, ReplicationError
-from replication.paper import choices, notebook
+from replication.paper import notebook, rates
 from replication.paper.experiments import all_runs, estimators, figure3, full_vb
 from replication.paper.plans import Plan, make_plan
 from replication.runs import parallel, records, training
@@ -83,16 +83,16 @@ def test_a_number_that_would_measure_nothing_is_refused(monkeypatch, n_rounds, s
 
 
 def _smoke_in_a_notebook() -> None:
-    notebook.make_plan("smoke", 0, None, "closest", {})
+    notebook.make_plan("smoke", 0, None, "authors", {})
 
 
 @pytest.mark.parametrize("place", ["figures", "runs", "tables"])
 @pytest.mark.parametrize(
     "begin",
     [
-        lambda: local.reproduce("smoke", "closest", 1),
+        lambda: local.reproduce("smoke", "authors", 1),
         _smoke_in_a_notebook,
-        lambda: __main__.train("smoke", None, None, "closest", 0, 1, None),
+        lambda: __main__.train("smoke", None, None, "authors", 0, 1, None),
     ],
     ids=["the batch", "a notebook", "training"],
 )
@@ -218,8 +218,8 @@ def test_notebooks_of_other_datasets_are_executed_again(project, load_or_skip):
 
 @pytest.mark.slow
 def test_a_newer_record_or_table_that_a_notebook_shows_executes_it_again_and_no_other(finished_batch):
-    # Fails if notebook 9_readings shows fewer candidates than were tried, or notebook 3 another table than is there.
-    tried = choices.candidates()[0]
+    # Fails if notebook 9_readings shows fewer runs than were tried, or notebook 3 another table than is there.
+    tried = rates.candidates()[0]
     _record(tried, finished_batch / "data/runs", tried.samples_total)
     curve = finished_batch / "data/runs" / tried.run_id / records.CURVE
     table = finished_batch / "data/tables/log_px_accuracy-0/table.csv"

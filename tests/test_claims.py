@@ -163,5 +163,5 @@ def test_a_run_leaves_the_independent_gaussian_at_its_first_point_above(last, le
         for x, bound in ((100_000, 575), (1_000_000, last))
     ]
     run = records.Record(config, pd.DataFrame(rows), {"independent_gaussian": {"test": 576.0}})
-    row = evidence.escapes({"closest": [run], "text": []}).iloc[0]
+    row = evidence.escapes({"authors": [run], "text": []}).iloc[0]
     assert row["leaves at"] == leaves and row["above"] == last - 576 and row["trained to"] == "1e6"

@@ -45,9 +45,9 @@ def test_runs_of_unequal_length_are_compared_at_equal_samples():
     short = curves_of(near + 5)
     long = pd.concat([curves_of(near + 1), curves_of(far, samples=10_000_000).iloc[1:]])
     tables = {"short": comparison.compare(short), "long": comparison.compare(long)}
-    assert comparison.within_at_equal_samples(tables) == ({"short": 0, "long": 1}, 1)
-    worse = comparison.compare(pd.concat([curves_of(near + 5), curves_of(far, samples=10_000_000).iloc[1:]]))
-    assert comparison.within_at_equal_samples(tables | {"long": worse}) == ({"short": 0, "long": 0}, 1)
+    (row,) = comparison.at_equal_samples(tables).to_dict("records")
+    assert row["samples_evaluated"] == 1_000_000 and row["paper"] == pytest.approx(near)
+    assert (row["short"], row["long"]) == pytest.approx((5, 1))
 
 
 def test_seeds_are_averaged():

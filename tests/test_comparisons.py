@@ -35,25 +35,22 @@ def test_the_verdict_shows_every_curve_along_its_way():
     assert sum(text.get_text() == "not run" for text in (*train.texts, *test.texts)) == 34
 
 
-def test_candidates_are_ordered_and_the_chosen_one_is_marked():
+def test_the_closest_learning_rate_is_marked_and_a_long_bar_cut():
     table = pd.DataFrame({
-        "metric": "bound", "dataset": "mnist", "algorithm": "aevb", "choice": ["the text", "M = 500", "mean dreams"],
-        "learning_rate": [0.01, 0.02, 0.1], "distance": [2.0, 1.0, 1e9], "is_complete": [True, True, False],
-        "is_chosen": [False, True, False],
+        "metric": "bound", "dataset": "mnist", "algorithm": "aevb", "n_train": 50_000,
+        "learning_rate": [0.01, 0.02, 0.1], "distance": [2.0, 1.0, 40.0], "panels": [5, 5, 1],
+        "is_closest": [False, True, False],
     })  # fmt: skip
-    figure = comparisons.choices(table)
+    figure = comparisons.learning_rates(table)
     axes = figure.axes[0]
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == ["mean dreams, 0.1", "the text, 0.01", "M = 500, 0.02"], "the closest on top"
-    assert [text.get_text() for text in axes.texts] == ["1e+09", "2.00", "1.00  chosen"]
-    assert [bar.get_width() for bar in axes.patches] == [comparisons.LONGEST_BAR, 2.0, 1.0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0.1", "0.02", "0.01"], "the smallest on top"
+    assert [text.get_text() for text in axes.texts] == ["40.00", "1.00  chosen", "2.00"]
+    assert [bar.get_width() for bar in axes.patches] == [comparisons.LONGEST_BAR, 1.0, 2.0]
+    colours = [bar.get_facecolor() for bar in axes.patches]
+    assert colours[0] != colours[1] == colours[2], "pale where it was tried on fewer panels"
     (cuts,) = axes.lines
     assert list(cuts.get_ydata()) == [0], "the bar that is cut, and no other, has the mark that the legend explains"
-    assert [text.get_text().split(":")[0] for text in figure.legends[0].get_texts()] == [
-        "can be chosen",
-        "cannot",
-        "cut",
-    ]
+    assert len(figure.legends[0].get_texts()) == 3
 
 
 def test_gaps_show_ours_and_the_papers():

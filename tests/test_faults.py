@@ -28,7 +28,7 @@ RUNS = [
     RunConfig(dataset="digits", algorithm="aevb", n_latent=n_latent, n_hidden=8, samples_total=samples)
     for n_latent, samples in ((2, 100_000), (3, 3_000_000))
 ]
-PARAMETERS = 'profile, seed, datasets, reading, overrides = "paper", 0, None, "closest", {}'
+PARAMETERS = 'profile, seed, datasets, reading, overrides = "paper", 0, None, "authors", {}'
 TRAINING = """
 from replication.paper import experiments, notebook
 from replication.runs.load_or_train import load_or_train

@@ -20,7 +20,7 @@ from replication.errors import RecordError, ReplicationError
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]_*.ipynb"))
-PARAMETERS = 'profile = "paper"\nseed = 0\ndatasets = None\nreading = "closest"\noverrides = {}'
+PARAMETERS = 'profile = "paper"\nseed = 0\ndatasets = None\nreading = "authors"\noverrides = {}'
 PLAN = "plan = notebook.make_plan(profile, seed, datasets, reading, overrides)"
 
 

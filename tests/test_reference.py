@@ -6,7 +6,7 @@ import pytest
 
 from replication import paths
 from replication.errors import RecordError
-from replication.paper import choices, reference
+from replication.paper import evidence, rates, reference
 from replication.runs.curves import CURVE
 
 
@@ -45,7 +45,8 @@ def test_a_file_of_the_paper_that_is_not_the_committed_one_is_said(tmp_path, mon
         file.write_bytes(spoil(paths.PAPER_PATHS.read_bytes()))
     monkeypatch.setattr(paths, "PAPER_PATHS", file)
     monkeypatch.setattr(paths, "FIRST_ITERATIONS", file)
-    for read in (reference.vertices.__wrapped__, lambda: choices.first_iterations("bound")):
+    monkeypatch.setattr(paths, "WAKE_SLEEP_TRIED", file)
+    for read in (reference.vertices.__wrapped__, lambda: rates.first_iterations("bound"), evidence.wake_sleep_tried):
         with pytest.raises(RecordError, match=f"{file} {said}.* Restore it from version control"):
             read()
 

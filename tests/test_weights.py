@@ -70,13 +70,13 @@ def test_weights_of_a_longer_run_are_refused(trained):
 @pytest.mark.parametrize("config", SHIPPED, ids=lambda config: f"{config.dataset}-{config.n_latent}")
 def test_shipped_weights_give_the_recorded_bound(config, load_or_skip):
     # Fails if half precision costs much, or if the weights are those of an earlier evaluation point: one in the middle
-    # of the curve is told apart; that before the last need not be, since a long run ends on a plateau.
+    # of the curve is told apart; that before the last need not be, since a run may end on a plateau.
     load_or_skip(config.dataset)
     record = records.require(config, paths.runs("paper"))
     bounds = record.curve.query("split == 'test'")["value"]
     earlier_and_last = bounds.iloc[[len(bounds) // 2, -1]]
     earlier, last = deviations(config, records.load_weights(config, paths.runs("paper")), earlier_and_last)
-    assert record.samples_evaluated >= 10_000_000
+    assert record.samples_evaluated >= 3_000_000
     assert abs(last) < MAX_Z < abs(earlier)
 
 

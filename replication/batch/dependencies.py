@@ -7,10 +7,10 @@ from pathlib import Path
 from replication import paths
 from replication.config import RunConfig
 from replication.files import write_atomically
-from replication.paper import choices, rates
-from replication.paper.experiments import all_runs, figure2, figure3, runs_of_notebook
+from replication.paper import rates
+from replication.paper.experiments import all_runs, figure2, figure3, other_seeds, runs_of_notebook
 from replication.paper.plans import Plan, make_plan
-from replication.paper.readings import READINGS
+from replication.paper.readings import READINGS, STANDARD
 from replication.runs import records
 
 NOT_IN_NOTEBOOKS = ("__main__.py", "batch/*.py", "benchmark/*.py", "exported/*.py")
@@ -27,7 +27,8 @@ TABLES = {
 
 def folder(plan: Plan) -> Path:
     """Where the batch puts the executed notebooks and its logs."""
-    return paths.executed(plan.profile, plan.reading.name)
+    out = paths.out(plan.profile)
+    return out if plan.reading is STANDARD else out / plan.reading.name
 
 
 def parameters(plan: Plan) -> dict[str, str]:
@@ -67,19 +68,18 @@ def _parameters_file(plan: Plan) -> Path:
 
 
 def _seeds(plan: Plan) -> list[Path]:
-    return _folders(choices.seeds(plan), plan.profile)
+    return _folders(other_seeds(plan), plan.profile)
 
 
 def _of_every_reading(plan: Plan) -> list[Path]:
     plans = [make_plan(plan.profile, reading=name) for name in READINGS]
-    runs = [run for each in plans for run in (*figure2(each), *figure3(each), *choices.seeds(each))]
+    runs = [run for each in plans for run in (*figure2(each), *figure3(each), *other_seeds(each))]
     return [*_seeds(plan), *_folders(runs, plan.profile)]
 
 
 def _tried(plan: Plan) -> list[Path]:
     shown = [run for reading in READINGS.values() for run in figure2(plan._replace(reading=reading))]
-    tried = [*choices.candidates(), *rates.candidates()]
-    return [*_folders(shown, plan.profile), *_folders(tried, "paper")]
+    return [*_folders(shown, plan.profile), *_folders(rates.candidates(), "paper")]
 
 
 def _folders(runs: list[RunConfig], profile: str) -> list[Path]:

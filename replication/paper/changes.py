@@ -8,7 +8,7 @@ import pandas as pd
 
 from replication import paths
 from replication.config import RunConfig
-from replication.paper import choices, experiments
+from replication.paper import experiments
 from replication.paper.plans import Plan
 from replication.runs import curves, records
 from replication.runs.load_or_train import load_or_train
@@ -66,7 +66,9 @@ def beside_standard(
     different = [(run, config) for run, config in pairs if config is None or config.run_id != run.config.run_id]
     wanted = [config for _, config in different if config]
     standard = {record.config: record for record in _recorded_or_trained(wanted, plan.profile, to_the_end)}
-    spread = _spread(_shown([*standard.values(), *_recorded(choices.seeds(_without(plain, "algorithm")))], shown))
+    spread = _spread(
+        _shown([*standard.values(), *_recorded(experiments.other_seeds(_without(plain, "algorithm")))], shown)
+    )
     rows = [
         {**row, **{name: run.config.model_dump()[name] for name in PAIR}}
         for run, config in different

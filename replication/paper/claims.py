@@ -145,7 +145,7 @@ def gaps_by_n_latent(figure2: pd.DataFrame) -> pd.DataFrame:
 def _from_independent_gaussian(figure2: pd.DataFrame, records: list[Record]) -> Iterator[Measured]:
     """On train only, at the end of wake-sleep's runs on Frey Face.
 
-    The paper's split is another one, and its test set is too small for the baseline to carry over.
+    The split of the reading `text` is not the paper's, and the test set is too small for the baseline to carry over.
     """
     baselines = [run.facts["independent_gaussian"] for run in records if "independent_gaussian" in run.facts]
     is_meant = (figure2["algorithm"] == "wake_sleep") & (figure2["dataset"] == "frey_face")

@@ -23,7 +23,10 @@ from replication.paper import names, reference
 from replication.runs.curves import CURVE, PANEL, SIZE, as_reported, last_common
 
 ALONG_FROM = 1_000_000  # training samples
-FIT_UNTIL = {"bound": 3_000_000, "log_px": 5_000_000}  # what the search for the closest reading sees
+FIT_UNTIL = {
+    "bound": 3_000_000,
+    "log_px": 5_000_000,
+}  # samples: so far the paper's curves choose the learning rates of `authors`
 TOLERANCE = {("bound", "mnist"): 2.0, ("log_px", "mnist"): 2.5}  # nats
 SHARE_OF_RANGE = 0.05  # the tolerance elsewhere, as a share of the range of the paper's values on that dataset
 CLASSES = ("within", "above", "below", "too short", "not run")
@@ -127,17 +130,21 @@ def in_words(counts: Mapping[str, float]) -> str:
     return ", ".join([within, *others]) + "."
 
 
-def within_at_equal_samples(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, int], int]:
-    """How many curves of each table of `compare` are within at the furthest point that all have, and of how many.
+def at_equal_samples(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Ours minus the paper's [nats] at the furthest point of each curve that every table of `compare` has.
 
-    Runs of one reading may be shorter than those of another: at their own ends they are not compared alike.
+    A column for each table, by its name, beside `paper` and `tolerance`. Runs of one reading may be shorter than those
+    of another: at their own ends they are not compared alike.
     """
-    common = [table.dropna(subset=["difference"])[[*CURVE, "point"]] for table in tables.values()]
+    at = [*CURVE, "point"]
+    common = [table.dropna(subset=["difference"])[at] for table in tables.values()]
     points = reduce(lambda left, right: left.merge(right), common)
-    furthest = points.groupby(CURVE, as_index=False)["point"].max()
-    rows = {name: table.merge(furthest, on=[*CURVE, "point"]) for name, table in tables.items()}
-    within = {name: int((table["difference"].abs() <= table["tolerance"]).sum()) for name, table in rows.items()}
-    return within, len(furthest)
+    rows = points.loc[points.groupby(CURVE)["point"].idxmax()]
+    first = next(iter(tables.values()))
+    rows = rows.merge(first[[*at, "samples_evaluated", "paper", "tolerance"]], on=at)
+    for name, table in tables.items():
+        rows = rows.merge(table[[*at, "difference"]].rename(columns={"difference": name}), on=at)
+    return rows
 
 
 @cache

@@ -37,7 +37,7 @@ class Plan(NamedTuple):
     def figure_suffix(self) -> str:
         """Tells figures of other datasets, another seed, reading or assumption apart from the standard ones."""
         changes = {} if self.datasets == standard_datasets(self.profile) else {"datasets": "+".join(self.datasets)}
-        changes |= {} if self.reading is readings.CLOSEST else {"reading": self.reading.name}
+        changes |= {} if self.reading is readings.STANDARD else {"reading": self.reading.name}
         changes |= ({"seed": self.seed} if self.seed else {}) | dict(self.overrides)
         return "".join(f"-{name}={value}" for name, value in changes.items())
 
@@ -46,7 +46,7 @@ def without_effect(plan: Plan) -> str:
     """That the reading which is asked for changes no run of some datasets, as a line; nothing where it does."""
     read = {dataset for _, dataset, _ in plan.reading.choices}
     untouched = [name for name in plan.datasets if name not in read]
-    if plan.reading is readings.CLOSEST or not untouched:
+    if plan.reading is readings.STANDARD or not untouched:
         return ""
     return (
         f"reading = {plan.reading.name!r} has no effect on {' and '.join(untouched)}: the readings are of the paper's "
@@ -58,7 +58,7 @@ def make_plan(
     profile: str,
     seed: int = 0,
     datasets: str | Sequence[str] | None = None,
-    reading: str = readings.CLOSEST.name,
+    reading: str = readings.STANDARD.name,
     overrides: Mapping[str, Any] | None = None,
 ) -> Plan:
     """A checked plan; `datasets` as a list or comma-separated, `overrides` maps RunConfig fields to values.

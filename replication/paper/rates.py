@@ -1,16 +1,23 @@
-"""The learning rates of the reading `authors`: of the paper's three the closest to its early curves.
+"""Which of the paper's three learning rates a run has: the rule of each reading, and the recorded runs that decide.
 
-One rate for each dataset, algorithm and size of the training set, tried with one seed. Two rates are compared on the
-panels that both were tried on; where they are AS_CLOSE, the larger is taken, as in `choices.chosen_learning_rates`.
-Which is the closest is known when its neighbours among the three were tried.
+`authors` takes the rate that is the closest to the paper's early curves, one for each dataset, algorithm and size of
+the training set, tried with one seed. Fit early, judge late: the distance is taken up to FIT_UNTIL samples, and the
+verdict also counts the points beyond alone. Two rates are compared on the panels that both were tried on; where they
+are AS_CLOSE, the larger is taken. Which is the closest is known when its neighbours among the three were tried.
+
+`text` takes, for each run, the rate that does best on train in the first iterations.
 """
+
+import io
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from replication import paths
 from replication.config import RunConfig
+from replication.files import read_verified
 from replication.paper import names, reference
-from replication.paper.choices import AS_CLOSE, FIT_FROM, LEARNING_RATES, counts_in_the_search
 from replication.paper.comparison import FIT_UNTIL, compare
 from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import make_plan
@@ -19,12 +26,16 @@ from replication.runs import curves
 from replication.runs.curves import CURVE
 from replication.runs.records import Record, existing
 
+LEARNING_RATES = (0.01, 0.02, 0.1)  # the paper's three
+FIT_FROM = 500_000
+AS_CLOSE = 0.05  # tolerances: rates that are no further apart count as equal
 GROUP = ["metric", "dataset", "algorithm", "n_train"]
+FIRST_ITERATIONS_SHA256 = "cf046813d242b8c12ecd5509c0f4cdb941fed24e04821156555c51243ea8b997"
 
 
 def candidates() -> list[RunConfig]:
     """The runs of `authors` with each of the paper's learning rates."""
-    plan = make_plan("paper", reading="authors")
+    plan = make_plan("paper", reading=AUTHORS.name)
     runs = figure2(plan) + figure3(plan)
     return [run.replace(learning_rate=rate) for run in runs for rate in LEARNING_RATES]
 
@@ -38,12 +49,14 @@ def tried(records: list[Record]) -> pd.DataFrame:
     """How far each learning rate is from the paper's early curves, and which is the closest, per dataset and algorithm.
 
     `distance` is the mean absolute difference in tolerances of the verdict, `above` the same with its sign, from
-    FIT_FROM up to FIT_UNTIL samples; on test for the bound, on both splits for log p(x). Where the paper's curve begins
-    beyond that, its first point decides. `panels` counts the panels; `is_closest` says which is chosen.
+    FIT_FROM up to FIT_UNTIL samples; on both splits for log p(x), and for the bound on test only, since on train the
+    paper's values are running means over its own reports. Where the paper's curve begins beyond that, its first point
+    decides. `panels` counts the panels; `is_closest` says which is chosen.
     """
     by = ["learning_rate", "n_train"]
     table = compare(curves.table(records), by=by).dropna(subset=["difference"])
-    table = table[counts_in_the_search(table) & (table["point"] >= FIT_FROM)]
+    counts = (table["metric"] != "bound") | (table["split"] == "test")
+    table = table[counts & (table["point"] >= FIT_FROM)]
     first = table.groupby(CURVE)["point"].transform("min")
     table = table[table["point"] <= np.maximum(first, table["metric"].map(FIT_UNTIL))]
     relative = table["difference"] / table["tolerance"]
@@ -59,13 +72,16 @@ def tried(records: list[Record]) -> pd.DataFrame:
 
 
 def for_reading(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of `tried` with its names in words, and whether `authors` has the rate."""
+    """The table of `tried` with its names in words; `is_chosen` says which rate `authors` has."""
     figures = table["metric"].map(reference.FIGURES)
-    shown = table.drop(columns=["metric"]).assign(
-        dataset=table["dataset"].map(names.DATASETS),
-        algorithm=table["algorithm"].map(names.ALGORITHMS),
-        until=table["until"].map(names.scientific),
-        is_of_authors=table["learning_rate"] == of_authors(table),
+    shown = (
+        table.drop(columns=["metric"])
+        .rename(columns={"is_closest": "is_chosen"})
+        .assign(
+            dataset=table["dataset"].map(names.DATASETS),
+            algorithm=table["algorithm"].map(names.ALGORITHMS),
+            until=table["until"].map(names.scientific),
+        )
     )
     shown.insert(0, "figure", figures)
     return shown
@@ -88,3 +104,41 @@ def _closest(per_panel: pd.DataFrame) -> float:
         both = distance[[best, rate]].dropna().mean()
         best = rate if both[rate] <= both[best] + AS_CLOSE else best
     return best
+
+
+def what_is_chosen(table: pd.DataFrame) -> str:
+    """The learning rate that is the closest and how close it is, a line per figure, dataset, algorithm and size.
+
+    `table` is that of `tried`.
+    """
+    return names.in_lines(
+        f"Figure {reference.FIGURES[row.metric]}, {names.DATASETS[row.dataset]}, {names.ALGORITHMS[row.algorithm]}, "
+        f"N = {row.n_train}: learning rate {row.learning_rate:g}, {row.distance:.2f} tolerances from the paper's early "
+        "curves."
+        for row in table[table["is_closest"]].itertuples()
+    )
+
+
+def first_iterations(metric: str) -> pd.DataFrame:
+    """Every run of a figure (figure 4's with those of 2) with each learning rate, after its first iterations.
+
+    `value` is the bound, or log p(x), of the model at that point on train, `se` its standard error over datapoints
+    [nats]; on MNIST over the first 10,000 images (log p(x): 1000). From the records at commit f8bc51c, which evaluated
+    the bound on train; later ones have the running mean, in which the first iterations are the transient. Raises
+    RecordError where the file is not the one that was made of them.
+    """
+    table = pd.read_csv(io.BytesIO(read_verified(paths.FIRST_ITERATIONS, FIRST_ITERATIONS_SHA256)))
+    return table[table["figure"] == reference.FIGURES[metric]].reset_index(drop=True)
+
+
+def by_first_iterations(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Per run: its value on train [nats] after the first iterations with each learning rate, and the one to choose.
+
+    The paper chose by "performance on the training set in the first few iterations". Here: the largest learning
+    rate whose value is not below the best by more than the best's standard error. `by`: the settings that tell runs
+    apart; `table` is that of `first_iterations`.
+    """
+    wide = table.pivot(index=list(by), columns="learning_rate", values="value")
+    best = table.loc[table.groupby(list(by))["value"].idxmax()].set_index(list(by))
+    is_as_good = wide.ge(best["value"] - best["se"], axis=0)
+    return wide.assign(se=best["se"], chosen=is_as_good.apply(lambda row: row.index[row].max(), axis=1))

@@ -11,7 +11,8 @@ from replication import paths
 from replication.config import RunConfig
 from replication.errors import ReplicationError
 from replication.files import read_committed, write_atomically
-from replication.paper import choices, claims, comparison, experiments, names, reference
+from replication.paper import claims, comparison, experiments, names, reference
+from replication.paper.comparison import FIT_UNTIL
 from replication.paper.plans import Plan, make_plan
 from replication.paper.profiles import SIZES
 from replication.paper.readings import READINGS, Reading
@@ -61,7 +62,7 @@ def make_all(profile: str = "paper") -> dict[str, Report]:
 
 def make(plan: Plan) -> Report:
     """The report on a profile's records, with all seeds; raises ReplicationError when a figure has none."""
-    runs = runs_of_figures(plan, choices.seeds(plan))
+    runs = runs_of_figures(plan, experiments.other_seeds(plan))
     if missing := _figures_without_records(runs):
         raise ReplicationError(
             f"There is no record of figure {missing[0]} on {', '.join(plan.datasets)} in {paths.runs(plan.profile)}: "
@@ -152,17 +153,18 @@ def beside_each_other(reports: Mapping[str, Report]) -> pd.DataFrame:
         "within at the right edge",
         f"within at every point from {names.scientific(comparison.ALONG_FROM)} on",
     )
-    late, distance = "within at every point beyond the search's limit", "mean distance [tolerances]"
-    equal, n_equal = comparison.within_at_equal_samples({name: report.compared for name, report in reports.items()})
+    early = [f"{names.scientific(until)} in figure {reference.FIGURES[metric]}" for metric, until in FIT_UNTIL.items()]
+    late, distance = f"within at every point beyond {', '.join(early)}", "mean distance [tolerances]"
+    equal = comparison.at_equal_samples({name: report.compared for name, report in reports.items()})
     columns = {}
     for name, report in reports.items():
         counts = report.counts
-        n = counts["curves"]
+        n, within_equal = counts["curves"], (equal[name].abs() <= equal["tolerance"]).sum()
         columns[name] = {
             edge: f"{counts['within']} of {n}",
             **{word: f"{counts[word]} of {n}" for word in ("above", "below", "too short", "not run")},
             "within by the narrower tolerance": f"{counts['within_narrow']} of {n}",
-            "within at the last point that all readings have": f"{equal[name]} of {n_equal}",
+            "within at the last point that all readings have": f"{within_equal} of {len(equal)}",
             along: f"{counts['within_along']} of {n}",
             late: f"{counts['within_late']} of {counts['late']}",
             distance: "" if np.isnan(counts["distance"]) else f"{counts['distance']:.2f}",
@@ -251,7 +253,7 @@ def _from_the_papers(differences: pd.Series) -> str:
 def in_plain_words(report: Report) -> str:
     """What reproduces and what does not, in four points for somebody who has read the paper's abstract."""
     above, needed, gap = (report.claims[report.claims["claim"] == claim.says] for claim in FIRST_CLAIMS)
-    low, high = needed["ours"].min(), needed["ours"].max()
+    factors = claims.range_in_words(needed[needed["ours"] > 0], "ours", digits=1)  # 0 where AEVB does not arrive
     figure2, figure3, face = (
         comparison.tolerance(*which) for which in (("bound", "mnist"), ("log_px", "mnist"), ("bound", "frey_face"))
     )
@@ -259,23 +261,36 @@ def in_plain_words(report: Report) -> str:
     points = (
         "**AEVB or wake-sleep.** After equally many training samples AEVB's lower bound is the higher one, at every "
         f"point compared, in {claims.counted(above, with_failures=False)} pairs of curves of figure 2 (a pair on train "
-        f"and one on test in each panel). Wake-sleep needs {low:.1f} to {high:.0f} times as many samples to come "
+        f"and one on test in each panel). Wake-sleep needs {factors} times as many samples to come "
         f"within {claims.LESS:g} nat of where it ends.",
         "**More latent variables.** From one number of them to the next the gap between train and test widens by no "
         f"more than {claims.WIDER:g} nat {_steps(gap)}.",
         f"**The paper's {counts['curves']} curves.** {counts['within']} of ours end close to the paper's, within a "
-        f"tolerance of {figure2:g} nats on MNIST in figure 2, {figure3:g} in figure 3, {face:.0f} on Frey Face. A nat "
-        "is the unit of a logarithm to the base e; all values are per image.",
+        f"tolerance of {figure2:g} nats on MNIST in figure 2, {figure3:g} in figure 3, {face:.0f} on Frey Face; "
+        f"{counts['within_along']} are as close at every point from {names.scientific(comparison.ALONG_FROM)} training "
+        f"samples on. {how_far(report)} A nat is the unit of a logarithm to the base e; all values are per image.",
         f"**What does not reproduce.** {most_misses(report)}",
     )
     return "\n".join(f"- {point}" for point in points)
 
 
+def how_far(report: Report) -> str:
+    """How many runs are as long as planned, and where the others end, in a sentence or two."""
+    ends = report.compared.groupby(CURVE, as_index=False)["samples_evaluated"].max()
+    said = f"{report.n_complete} of the {report.n_runs} runs are as long as planned."
+    if report.n_complete == report.n_runs:
+        return said
+    shortest = ends.groupby("metric")["samples_evaluated"].min()
+    each = [f"{names.scientific(shortest[metric])} in figure {reference.FIGURES[metric]}" for metric in shortest.index]
+    return f"{said} The shortest ends at {' and '.join(each)}."
+
+
 def _steps(gap: pd.DataFrame) -> str:
     """On each dataset, in how many steps to more latent variables the gap stays; in brackets in the paper's curves."""
     return " and ".join(
-        f"in {claims.counted(cases, with_failures=False)} steps on {names.DATASETS[str(dataset)]} (in the paper's "
-        f"curves {claims.counted(cases, 'paper', with_failures=False)})"
+        f"in {claims.counted(cases, with_failures=False)} steps on {names.DATASETS[str(dataset)]} after "
+        f"{names.scientific(cases['samples_evaluated'].max())} training samples (in the paper's curves "
+        f"{claims.counted(cases, 'paper', with_failures=False)})"
         for dataset, cases in gap.groupby("dataset", sort=False)
     )
 

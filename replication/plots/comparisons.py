@@ -12,13 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from replication.paper import comparison, names, reference
+from replication.paper.rates import GROUP
 from replication.plots import palette
 from replication.plots.figures import LINE_STYLES
 from replication.runs.curves import CURVE, PANEL
 
 NOTHING = "0.93"  # where there is no difference to colour
 FULL = 3  # tolerances at which the colour of a difference is full
-LONGEST_BAR = 6  # tolerances: the bar of a candidate that is further away is cut
+LONGEST_BAR = 6  # tolerances: the bar of a learning rate that is further away is cut
 CUT: dict[str, Any] = {"marker": r"$/\!/$", "markersize": 11, "linestyle": "none"}
 
 
@@ -83,50 +84,44 @@ def _along(axes: Axes, compared: pd.DataFrame, curves: pd.DataFrame) -> AxesImag
     return image
 
 
-def choices(tried: pd.DataFrame) -> Figure:
-    """The distance of every candidate to the paper's early curves in tolerances, a panel per dataset and algorithm.
+def learning_rates(tried: pd.DataFrame) -> Figure:
+    """The distance of each learning rate to the paper's early curves in tolerances, a panel per group of `rates.tried`.
 
-    Filled bars can be chosen, pale ones were tried on fewer panels or for shorter; the chosen one has a mark.
+    Pale bars were tried on fewer panels of the paper's figure than others; the chosen one has a mark.
     """
-    panels = [
-        (metric, dataset, algorithm, candidates.sort_values("distance", ascending=False))
-        for (metric, dataset, algorithm), candidates in tried.groupby(["metric", "dataset", "algorithm"], sort=False)
-    ]
+    panels = list(tried.groupby(GROUP, sort=False))
     n_columns = 2
     n_rows = -(-len(panels) // n_columns)
-    rows = [panels[i * n_columns : (i + 1) * n_columns] for i in range(n_rows)]
-    heights = [max(len(candidates) for *_, candidates in row) + 2 for row in rows]
-    figure, grid = plt.subplots(n_rows, n_columns, figsize=(15, 0.21 * sum(heights) + 0.5), squeeze=False,
-                                height_ratios=heights, layout="constrained")  # fmt: skip
+    figure, grid = plt.subplots(n_rows, n_columns, figsize=(11, 1.25 * n_rows + 0.8), squeeze=False, sharex=True,
+                                layout="constrained")  # fmt: skip
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
-    for axes, (metric, dataset, algorithm, candidates) in zip(grid.flat, panels, strict=False):
-        _bars(axes, candidates, palette.ALGORITHMS[algorithm])
-        title = f"figure {reference.FIGURES[metric]}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}"
+    for axes, ((metric, dataset, algorithm, n_train), rates) in zip(grid.flat, panels, strict=False):
+        _bars(axes, rates.sort_values("learning_rate", ascending=False), palette.ALGORITHMS[algorithm])
+        size = f", N = {n_train}" if metric == "log_px" else ""
+        title = f"figure {reference.FIGURES[metric]}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}{size}"
         axes.set_title(title, fontsize="medium")
+    for axes in grid[-1]:
         axes.set_xlabel("mean distance to the paper's early curves [tolerances]")
-    filled = Patch(color=palette.NEUTRAL, label="can be chosen: run on every panel, as far as the search sees")
-    pale = Patch(color=palette.pale(palette.NEUTRAL), label="cannot: fewer panels, or shorter")
+    filled = Patch(color=palette.NEUTRAL, label="tried on every panel")
+    pale = Patch(color=palette.pale(palette.NEUTRAL), label="on fewer")
     cut = Line2D([], [], color=palette.NEUTRAL, label="cut: the number says how far it goes", **CUT)
-    figure.legend(handles=[filled, pale, cut], loc="outside lower center", ncols=3, frameon=False, fontsize="large")
+    figure.legend(handles=[filled, pale, cut], loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
-def _bars(axes: Axes, candidates: pd.DataFrame, colour: str) -> None:
-    is_complete = candidates["is_complete"].to_numpy(bool)
+def _bars(axes: Axes, rates: pd.DataFrame, colour: str) -> None:
+    is_complete = rates["panels"] == rates["panels"].max()
     colours = [colour if complete else palette.pale(colour) for complete in is_complete]
-    axes.barh(range(len(candidates)), candidates["distance"].clip(upper=LONGEST_BAR), color=colours)
-    cut = np.flatnonzero(candidates["distance"] > LONGEST_BAR)
+    axes.barh(range(len(rates)), rates["distance"].clip(upper=LONGEST_BAR), color=colours)
+    cut = np.flatnonzero(rates["distance"] > LONGEST_BAR)
     axes.plot(np.full(len(cut), LONGEST_BAR - 0.3), cut, color="white", **CUT)
-    labels = [f"{c}, {rate:g}" for c, rate in zip(candidates["choice"], candidates["learning_rate"], strict=True)]
-    axes.set_yticks(range(len(candidates)), labels, fontsize="small")
-    for i, (distance, is_chosen) in enumerate(zip(candidates["distance"], candidates["is_chosen"], strict=True)):
-        number = f"{distance:.2f}" if distance < 1000 else f"{distance:.0e}"
-        text = f"{number}  chosen" if is_chosen else number
+    axes.set_yticks(range(len(rates)), [f"{rate:g}" for rate in rates["learning_rate"]])
+    for i, (distance, is_closest) in enumerate(zip(rates["distance"], rates["is_closest"], strict=True)):
+        text = f"{distance:.2f}  chosen" if is_closest else f"{distance:.2f}"
         axes.text(min(distance, LONGEST_BAR) + 0.05, i, text, va="center", fontsize="small",
-                  fontweight="bold" if is_chosen else "normal")  # fmt: skip
+                  fontweight="bold" if is_closest else "normal")  # fmt: skip
     axes.set_xlim(0, LONGEST_BAR + 1.5)
-    axes.margins(y=0.01)
 
 
 def gaps(table: pd.DataFrame) -> Figure:
