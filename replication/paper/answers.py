@@ -132,7 +132,7 @@ def lower_bound(runs: list[Record], made: Change = NO_CHANGE) -> str:
         f"{claims.counted(above, with_failures=False)} pairs of curves{claims.failures(above)}.",
     ]
     for dataset, cases in claims.check(table, claims=[claims.SAMPLES_NEEDED]).groupby("dataset", sort=False):
-        arrived = cases[cases["ours"] > 0]  # the factor is 0 where AEVB does not arrive
+        arrived = claims.arrived(cases)
         where = f"On {names.DATASETS[str(dataset)]}"
         if late := len(cases) - len(arrived):
             lines.append(

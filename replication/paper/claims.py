@@ -202,6 +202,11 @@ CLAIMS = [
 ABOVE, SAMPLES_NEEDED, GAP, COLLAPSE, *ORDERINGS = CLAIMS
 
 
+def arrived(cases: pd.DataFrame) -> pd.DataFrame:
+    """The cases of SAMPLES_NEEDED in which our AEVB comes to wake-sleep's last bound; elsewhere the factor is 0."""
+    return cases[cases["ours"] > 0]
+
+
 def range_in_words(cases: pd.DataFrame, source: str, digits: int = 2) -> str:
     """The range of what a claim measures; `>=` marks a limit that a curve does not resolve."""
     low, high = cases[source].min(), cases[source].max()

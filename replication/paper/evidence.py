@@ -66,6 +66,7 @@ def settings_of_readings() -> pd.DataFrame:
 
     What `authors` sets for every run is left out: see `common_settings`.
     """
+    common = _common_settings()
     rows = [
         {"figure": figure.removeprefix("figure"), "dataset": names.DATASETS[dataset],
          "algorithm": names.ALGORITHMS[algorithm],
@@ -73,7 +74,7 @@ def settings_of_readings() -> pd.DataFrame:
             for name, reading in READINGS.items()},
          "beside it": names.choice({
              name: value for name, value in choice.settings.items()
-             if name != "learning_rate" and (name, value) not in _common_settings()
+             if name != "learning_rate" and (name, value) not in common
          })}
         for (figure, dataset, algorithm), choice in AUTHORS.choices.items()
     ]  # fmt: skip

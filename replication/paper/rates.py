@@ -87,15 +87,6 @@ def for_reading(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def of_authors(table: pd.DataFrame) -> list[float]:
-    """The learning rate that the reading `authors` has for each row of the table of `tried`."""
-    rows = table.assign(figure="figure" + table["metric"].map(reference.FIGURES).astype(str))
-    return [
-        AUTHORS.settings(*panel)["learning_rate"]
-        for panel in rows[["figure", "dataset", "algorithm", "n_train"]].itertuples(index=False)
-    ]
-
-
 def _closest(per_panel: pd.DataFrame) -> float:
     """The learning rate that is closer than each other one on the panels that the two share; the largest of equals."""
     distance = per_panel.pivot(index="size", columns="learning_rate", values="distance")

@@ -12,7 +12,6 @@ from replication.config import RunConfig
 from replication.errors import ReplicationError
 from replication.files import read_committed, write_atomically
 from replication.paper import claims, comparison, experiments, names, reference
-from replication.paper.comparison import FIT_UNTIL
 from replication.paper.plans import Plan, make_plan
 from replication.paper.profiles import SIZES
 from replication.paper.readings import READINGS, Reading
@@ -153,7 +152,10 @@ def beside_each_other(reports: Mapping[str, Report]) -> pd.DataFrame:
         "within at the right edge",
         f"within at every point from {names.scientific(comparison.ALONG_FROM)} on",
     )
-    early = [f"{names.scientific(until)} in figure {reference.FIGURES[metric]}" for metric, until in FIT_UNTIL.items()]
+    early = [
+        f"{names.scientific(until)} in figure {reference.FIGURES[metric]}"
+        for metric, until in comparison.FIT_UNTIL.items()
+    ]
     late, distance = f"within at every point beyond {', '.join(early)}", "mean distance [tolerances]"
     equal = comparison.at_equal_samples({name: report.compared for name, report in reports.items()})
     columns = {}
@@ -253,7 +255,7 @@ def _from_the_papers(differences: pd.Series) -> str:
 def in_plain_words(report: Report) -> str:
     """What reproduces and what does not, in four points for somebody who has read the paper's abstract."""
     above, needed, gap = (report.claims[report.claims["claim"] == claim.says] for claim in FIRST_CLAIMS)
-    factors = claims.range_in_words(needed[needed["ours"] > 0], "ours", digits=1)  # 0 where AEVB does not arrive
+    factors = claims.range_in_words(claims.arrived(needed), "ours", digits=1)
     figure2, figure3, face = (
         comparison.tolerance(*which) for which in (("bound", "mnist"), ("log_px", "mnist"), ("bound", "frey_face"))
     )

@@ -22,7 +22,7 @@ SPACING, RADIUS = 0.1, 7.5  # of the lattice: figure 3's narrowest posteriors ha
 CHUNK = 1024  # points at a time, which fit the cache
 FORGET = 25.0  # nats below a datapoint's highest: what is lower adds nothing to float32
 SAMPLES = 10_000_000
-LEARNING_RATES = {1000: 0.1, 50_000: 0.02}  # of AEVB in figure 3
+LEARNING_RATES = {1000: 0.1, 50_000: 0.02}  # of AEVB in figure 3, by n_train
 SETTINGS = {
     "n_train": [*LEARNING_RATES],
     "learning_rates": [*LEARNING_RATES.values()],
@@ -64,7 +64,7 @@ def accuracy() -> pd.DataFrame:
 
 
 def config(n_train: int, algorithm: str = "aevb", **settings: Any) -> RunConfig:
-    """A run of figure 3 with the settings of the authors' code, as far as SAMPLES."""
+    """A run of figure 3 with the settings of the authors' code, as far as SAMPLES; `settings` go over AEVB's."""
     return RunConfig(
         dataset="mnist",
         algorithm=algorithm,
