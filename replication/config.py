@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from replication.errors import ReplicationError
 
-N_MCEM_UPDATES = 5  # weight updates per sample of z (section 5)
+N_MCEM_LEAPFROG, N_MCEM_UPDATES = 10, 5  # leapfrog steps to a sample of z, and weight updates with it (section 5)
 
 # A run's name tells only what differs from these values. They never change, whatever the defaults become: a changed
 # value would give the records of one configuration to another. A new setting enters with the value that acts as before.
@@ -30,6 +30,7 @@ LEFT_OUT_OF_NAMES = {
     "weight_prior": 1.0,
     "prior_on": "matrices",
     "weight_noise": "shared",
+    "samples_counted": "updates",
     "metric": "bound",
     "n_evaluated": 1000,
     "seed": 0,
@@ -47,6 +48,7 @@ USED_BY = {
     "weight_prior": ("aevb", "wake_sleep", "mcem"),
     "prior_on": ("aevb", "wake_sleep", "mcem"),
     "weight_noise": ("full_vb",),
+    "samples_counted": ("mcem",),
 }
 
 
@@ -144,6 +146,11 @@ class RunConfig(BaseModel):
     weight_noise: Literal["shared", "local"] = Field(
         "shared", description="full VB: one draw of the weights per step, or noise per datapoint on the units' inputs"
     )
+    samples_counted: Literal["updates", "all_passes"] = Field(
+        "updates",
+        description="Monte Carlo EM: the training samples that a step counts as evaluated, in its 5 updates of the "
+        "weights (5 N), or in its 10 leapfrog steps as well (15 N)",
+    )
     metric: Literal["bound", "log_px"] = Field("bound", description="what the curve shows: the bound, or log p(x)")
     n_evaluated: int = Field(1000, gt=1, description="the first datapoints of each split that log p(x) is estimated on")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation, minibatches and noise")
@@ -180,9 +187,8 @@ class RunConfig(BaseModel):
         if self.n_train > available:
             raise ValueError(f"n_train = {self.n_train}, but {self.dataset} has {available} training datapoints.")
         for name, algorithms in USED_BY.items():
-            default = type(self).model_fields[name].default
-            if getattr(self, name) != default and self.algorithm not in algorithms:
-                users = ", ".join(algorithms)
+            if self._is_changed(name) and self.algorithm not in algorithms:
+                users, default = ", ".join(algorithms), type(self).model_fields[name].default
                 raise ValueError(f"{self.algorithm} does not use {name}, only {users}: leave it at {default!r}.")
         if self.estimator == "score_function_baseline" and self.n_mc_samples < 2:
             raise ValueError("score_function_baseline needs n_mc_samples of at least 2.")
@@ -194,22 +200,25 @@ class RunConfig(BaseModel):
             raise ValueError("digits have one preparation: the authors did not use them.")
         if self.prior_on != "matrices" and self.weight_prior == 0:
             raise ValueError("weight_prior = 0 is no prior: leave prior_on at 'matrices'.")
-        if self.decoder_log_var_factor != 1 and self.facts.likelihood != "gaussian":
+        if self._is_changed("decoder_log_var_factor") and self.facts.likelihood != "gaussian":
             raise ValueError(f"{self.dataset} has a Bernoulli likelihood, which has no decoder_log_var_factor.")
-        if self.n_evaluated != 1000 and self.metric != "log_px":
-            raise ValueError(
-                "The bound is evaluated on all datapoints: leave n_evaluated at 1000, or set metric = log_px."
-            )
+        if self._is_changed("n_evaluated") and self.metric != "log_px":
+            raise ValueError("The bound is evaluated on all datapoints: leave out n_evaluated, or set metric = log_px.")
         if self.algorithm == "full_vb" and self.metric != "bound":
             raise ValueError("full_vb has no single decoder, so no log p(x): set metric = bound.")
         if self.algorithm == "mcem" and (self.batch_size != self.n_train or self.metric != "log_px"):
             raise ValueError("mcem has no minibatches and no bound: set batch_size = n_train and metric = log_px.")
         return self
 
+    def _is_changed(self, name: str) -> bool:
+        return getattr(self, name) != type(self).model_fields[name].default
+
     @property
     def samples_per_step(self) -> int:
         """How many training samples one step of the algorithm evaluates."""
-        return self.batch_size * (N_MCEM_UPDATES if self.algorithm == "mcem" else 1)
+        if self.algorithm != "mcem":
+            return self.batch_size
+        return self.batch_size * (N_MCEM_UPDATES + (N_MCEM_LEAPFROG if self.samples_counted == "all_passes" else 0))
 
     @property
     def facts(self) -> DatasetFacts:

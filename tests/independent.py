@@ -23,7 +23,7 @@ FIT_UNTIL = {2: 3e6, 3: 5e6}
 PLAIN = {"learning_rate": 0.01, "batch_size": 100, "initialisation": "paper_sd", "log_var_factor": 1.0,
          "warm_up_steps": 0, "decoder_log_var_factor": 1.0, "dreams": "sampled", "pixel_variance": "per_pixel",
          "targets": "grey", "estimator": "sgvb_b", "n_mc_samples": 1, "weight_prior": 1.0, "preparation": "own",
-         "prior_on": "matrices", "hidden_units": "tanh"}  # fmt: skip
+         "prior_on": "matrices", "hidden_units": "tanh", "samples_counted": "updates"}  # fmt: skip
 # What each reading sets, written down a second time.
 TEXT = {
     **{(2, "mnist", "aevb", n): {"learning_rate": 0.02} for n in (3, 5, 10, 20)},
@@ -46,7 +46,7 @@ AUTHORS = {
     (3, "mnist", "aevb", 1000): OF_2014 | {"learning_rate": 0.1},
     (3, "mnist", "aevb", 50_000): OF_2014 | {"learning_rate": 0.02},
     (3, "mnist", "wake_sleep"): OF_2014 | {"learning_rate": 0.1, "log_var_factor": 0.1},
-    (3, "mnist", "mcem"): OF_2014 | {"learning_rate": 0.1, "warm_up_steps": 2},
+    (3, "mnist", "mcem"): OF_2014 | {"learning_rate": 0.1, "warm_up_steps": 2, "samples_counted": "all_passes"},
 }  # fmt: skip
 READINGS = {"authors": AUTHORS, "text": TEXT}
 SIZE, N_HIDDEN = {2: "n_latent", 3: "n_train"}, {"mnist": 500, "frey_face": 200}

@@ -266,8 +266,8 @@ FAULTS = [
     Fault(
         "5 leapfrog steps for 10",
         "algorithms/mcem.py",
-        "N_LEAPFROG = 10",
-        "N_LEAPFROG = 5",
+        "state.step_size, N_MCEM_LEAPFROG,",
+        "state.step_size, N_MCEM_LEAPFROG // 2,",
         "mcem",
     ),
     Fault(

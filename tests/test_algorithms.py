@@ -200,7 +200,7 @@ def first_step(config: RunConfig) -> str:
 )
 def test_every_setting_changes_the_first_step_or_is_refused(name, dataset):
     # Fails if a setting that an algorithm or a likelihood does not use makes a run of another name.
-    others = {"dataset", "preparation", "algorithm", "samples_total", "metric", "n_evaluated"}
+    others = {"dataset", "preparation", "algorithm", "samples_total", "samples_counted", "metric", "n_evaluated"}
     assert OTHERS.keys() == RunConfig.model_fields.keys() - others
     needs = {"batch_size": 60, "metric": "log_px"} if name == "mcem" else {"batch_size": 20}
     config = RunConfig(dataset=dataset, algorithm=name, n_latent=2, n_hidden=8, n_train=60, samples_total=100, **needs)

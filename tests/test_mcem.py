@@ -152,8 +152,9 @@ def test_a_step_is_one_e_step_and_five_updates_with_its_draw():
     np.testing.assert_allclose(complete_data.objective, log_px_given_z + log_pz, rtol=1e-4)
 
 
-def test_a_step_counts_every_evaluation_of_the_weight_updates():
+def test_a_step_counts_every_evaluation_of_the_weight_updates_and_of_the_leapfrog_steps_where_asked_for():
     assert config_of(60).samples_per_step == 300
+    assert config_of(60).replace(samples_counted="all_passes").samples_per_step == 900
     state = algorithms.build(config_of()).init(SEED)
     after, _ = algorithms.build(config_of()).step(state, images(60), SEED)
     assert int(after.step) == 1

@@ -4,9 +4,7 @@
 |---|---|
 | 10 HMC leapfrog steps, step size tuned to 90 % acceptance | the same; chains persist across steps, authors' rule |
 | then 5 weight updates with the acquired sample | 5 Adagrad updates, each on all N datapoints |
-| "training samples evaluated" is not defined for MCEM | each update evaluates every datapoint: a step counts 5 N |
-
-The other reading, that a step evaluates N datapoints, moves the curves left by a factor of 5.
+| "training samples evaluated" is not defined for MCEM | `samples_counted`: 5 N, or 15 N with the leapfrog steps |
 """
 
 import math
@@ -17,11 +15,10 @@ import tensorflow as tf
 
 from replication import draws
 from replication.algorithms.base import adagrad_ascent, log_prior_of_minibatch
-from replication.config import N_MCEM_UPDATES, RunConfig
+from replication.config import N_MCEM_LEAPFROG, N_MCEM_UPDATES, RunConfig
 from replication.model import hmc
 from replication.model.networks import BernoulliDecoder, GaussianDecoder, decode, init_params, log_joint, prior
 
-N_LEAPFROG = 10
 MIN_CHUNK, MAX_CHUNK = 100, 1000  # datapoints at a time: 50,000 would take gigabytes, and a chunk fits the cache
 
 
@@ -93,7 +90,7 @@ def _e_step(config: RunConfig, state: State, x: tf.Tensor, seed: tf.Tensor) -> S
         # Every chunk of every step has a number of its own; TFP sees the lower 32 bits, enough for 67 million of them.
         seed_pair = draws.stream(seed, state.step * n_chunks + i, "chains")
         log_density = partial(log_joint, state.params.decoder, x)
-        z, info = hmc.move(log_density, z, state.step_size, N_LEAPFROG, seed_pair)
+        z, info = hmc.move(log_density, z, state.step_size, N_MCEM_LEAPFROG, seed_pair)
         return z, info.is_accepted
 
     numbers = tf.range(1, n_chunks + 1, dtype=tf.int64)  # number 0 made the start

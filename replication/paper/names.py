@@ -44,6 +44,7 @@ CHOICES: dict[str, str | dict[str, str]] = {  # a setting of a run and its value
     "weight_prior": "precision {} of the weights' prior",
     "prior_on": {"authors": "the authors' choice of weights with a prior"},
     "weight_noise": {"local": "noise on the units' inputs"},
+    "samples_counted": {"all_passes": "leapfrog steps count"},
     "metric": {"log_px": "log p(x)"},
     "n_evaluated": "log p(x) on {} datapoints",
     "seed": "seed {}",

@@ -6,11 +6,11 @@ from pathlib import Path
 from statistics import median
 
 from replication import paths
-from replication.config import RunConfig
+from replication.config import LEFT_OUT_OF_NAMES, RunConfig
 from replication.runs import device, parallel, records
 from replication.runs.points import evaluation_points
 
-ALIKE = ("dataset", "algorithm", "n_hidden", "metric", "batch_size", "n_mc_samples")  # what speed depends on most
+ALIKE = ("dataset", "algorithm", "n_hidden", "metric", "batch_size", "n_mc_samples", "samples_counted")  # for speed
 # What the seconds of a record leave out, in seconds of an EPYC's core: what comes before a run's first step, and an
 # evaluation point: that of log p(x) on 1000 datapoints of each split. The search for the modes of p(z|x) makes it long.
 START = 15
@@ -54,7 +54,8 @@ def _speeds(config: RunConfig, folder: Path) -> list[float]:
     speeds = []
     for file in folder.glob(f"{name}*/config.json"):
         stored = json.loads(file.read_text(encoding="utf-8"))
-        is_alike = all(stored["config"].get(setting) == getattr(config, setting) for setting in ALIKE)
+        settings = {**LEFT_OUT_OF_NAMES, **stored["config"]}
+        is_alike = all(settings[setting] == getattr(config, setting) for setting in ALIKE)
         if is_alike and all(c.get("device", "CPU") == "CPU" for c in stored["contributors"]) and stored["seconds"]:
             record = records.require(RunConfig(**stored["config"]), folder)
             speeds.append(record.samples_evaluated / record.facts["seconds"])
