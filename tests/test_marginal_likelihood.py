@@ -1,5 +1,7 @@
 """Parts of the estimators of log p(x), and what they refuse or flag; their accuracy is in test_calibration."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -160,6 +162,20 @@ def test_stuck_or_flat_chain_has_a_value_that_is_flagged(how):
     assert estimate.log_px[1] == pytest.approx(np.log(2 * np.pi)) and np.isinf(estimate.se[1])
     assert np.all(np.isfinite(estimate.log_px))
     np.testing.assert_array_equal(estimate.is_reliable, [True, False, True, True, True])
+
+
+@pytest.mark.parametrize("n_samples", [8, 9, 13, 26, 50, 51])
+def test_a_chain_that_begins_to_move_late_has_a_value_at_any_number_of_draws(n_samples):
+    # As long as it rests in any part to which a density is fitted, the datapoint is flagged. Fails with an error where
+    # the draws that are looked at are not those that are fitted: 25 of them can be halved in two ways.
+    z = normal(n_samples)
+    for rest in range(n_samples + 1):
+        late = z.copy()
+        late[:rest, 1] = z[0, 1]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimate = ml.hmc_density_estimator(fake_chains(late))
+        assert np.isfinite(estimate.log_px).all()
 
 
 def test_more_than_five_dimensions_are_flagged():

@@ -141,8 +141,8 @@ def hmc_density_estimator(chains: hmc.Chains) -> Estimate:
             f"The log density is not finite along {bad} of {n_chains} chains. Start where p(x, z) > 0, "
             "and check that the parameters of the model are finite."
         )
-    first, second = np.split(z, [n_samples // 2])  # neighbours are alike: alternating draws would overfit q
-    quarters = [*np.array_split(first, 2), *np.array_split(second, 2)]
+    first, second = _halves(z)
+    quarters = [*_halves(first), *_halves(second)]  # which score the bandwidths
     has_density = np.logical_and.reduce([_has_volume(quarter) for quarter in quarters])
     log_q = -np.sum(z**2 + np.log(2 * np.pi), axis=-1) / 2
     log_q[:, has_density] = np.concatenate([
@@ -270,11 +270,16 @@ def _kernel_log_density(z_fit: np.ndarray, z: np.ndarray) -> np.ndarray:
 
     Each half of z_fit scores the bandwidths on the other half.
     """
-    halves = z_fit[: len(z_fit) // 2], z_fit[len(z_fit) // 2 :]
+    halves = _halves(z_fit)
     scores = [
         sum(_kernels(a, b, np.full(z.shape[1], h)).sum(axis=0) for a, b in (halves, halves[::-1])) for h in BANDWIDTHS
     ]
     return _kernels(z_fit, z, BANDWIDTHS[np.argmax(scores, axis=0)])
+
+
+def _halves(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the second half of draws [n, ...]: neighbours are alike, so alternating draws would overfit q."""
+    return z[: len(z) // 2], z[len(z) // 2 :]
 
 
 def _kernels(z_fit: np.ndarray, z: np.ndarray, bandwidth: np.ndarray) -> np.ndarray:
