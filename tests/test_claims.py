@@ -60,6 +60,15 @@ def test_a_ratio_that_the_curves_do_not_resolve_is_a_limit():
     assert claims.summarise(table)["ours"].item() == ">= 79.43"
 
 
+def test_a_limit_that_decides_nothing_is_not_in_the_range():
+    # Fails if a lower limit of 1.0, which is no measurement, reads as the least that was measured.
+    cases = pd.DataFrame({
+        "ours": [1.0, 2.0, 3.0], "holds": [None, True, True], "is_at_least": [("ours",), (), ("ours", "paper")],
+    })  # fmt: skip
+    assert claims.range_in_words(cases, "ours") == "2.00 to >= 3.00"
+    assert claims.counted(cases) == "2 of 2"
+
+
 def test_an_ordering_is_left_out_where_an_algorithm_is_missing(marginal_curves):
     # Fails if a missing record of figure 3 ends the whole verdict with a KeyError.
     table = comparison.compare(marginal_curves.query("algorithm != 'aevb'"))

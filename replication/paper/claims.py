@@ -208,7 +208,12 @@ def arrived(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def range_in_words(cases: pd.DataFrame, source: str, digits: int = 2) -> str:
-    """The range of what a claim measures; `>=` marks a limit that a curve does not resolve."""
+    """The range of what a claim measures; `>=` marks a limit that a curve does not resolve.
+
+    A limit that does not decide whether the claim holds is left out, as it is in `counted`.
+    """
+    limits, holds = cases["is_at_least"].map(lambda sources: source in sources), cases[SOURCES[source]]
+    cases = cases[~limits.astype(bool) | holds.notna()]
     low, high = cases[source].min(), cases[source].max()
     if np.isnan(low):
         return "not drawn"

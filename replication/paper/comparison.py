@@ -34,23 +34,26 @@ VALUES = ["ours", "paper", "difference", "se"]
 
 
 def compare(curves: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
-    """Our curves at every evaluation point, the mean over seeds, and the paper's; in nats per datapoint.
+    """Our curves at every evaluation point and the paper's; in nats per datapoint.
 
     `curves` is a table of runs/curves.py; on train it is the running mean that is compared, as the paper reports it.
-    `paper` is NaN where the figure does not draw it. `se` has the standard error of our evaluation, over datapoints,
-    and that of the seeds; where a panel has one seed, their spread in the panel of its dataset that has several.
-    `in_seed_sds` is the difference in its own standard deviation by chance of the seeds, where a panel has several: the
-    paper has one seed, we have a mean. `by` names columns that tell more of our curves apart.
+    Of several seeds the lowest is the curve, `ours`: a mean would jump where the shortest of them ends. `n_seeds`
+    counts those that are at a point. `paper` is NaN where the figure does not draw it. `se` has the standard error of
+    our evaluation, over datapoints, and the spread of the seeds; where a panel has one seed, that of the panel of its
+    dataset that has several. `in_seed_sds` is the difference in standard deviations of such a difference by chance of
+    both seeds, ours and the paper's. `by` names columns that tell more of our curves apart.
 
-    Raises ReplicationError where two runs that differ in more than the seed would be averaged.
+    Raises ReplicationError where two runs of one seed differ in more than the seed.
     """
     keys = [*by, *CURVE]
     reported = as_reported(curves)
     _refuse_a_mix(reported, keys)
-    table = reported.groupby([*keys, "point"], as_index=False).agg(
-        samples_evaluated=("samples_evaluated", "max"),
-        ours=("value", "mean"), evaluation=("se", "mean"), spread=("value", "std"), n_seeds=("seed", "nunique"),
-    )  # fmt: skip
+    at_point = reported.drop_duplicates([*keys, "point", "seed"]).groupby([*keys, "point"], as_index=False)
+    seeds = at_point.agg(spread=("value", "std"), n_seeds=("seed", "nunique"))
+    first = reported[reported["seed"] == reported.groupby(keys)["seed"].transform("min")]
+    first = first.drop_duplicates([*keys, "point"]).rename(columns={"value": "ours", "se": "evaluation"})
+    table = first[[*keys, "point", "samples_evaluated", "ours", "evaluation"]].merge(seeds, on=[*keys, "point"])
+    table = table.sort_values([*keys, "point"], ignore_index=True)
     table["paper"] = np.nan
     drawn = dict(list(reference.curves().groupby(CURVE)))
     for curve, rows in table.groupby(CURVE):
@@ -60,9 +63,8 @@ def compare(curves: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     table["tolerance"] = [tolerance(metric, dataset) for metric, dataset in table[["metric", "dataset"]].to_numpy()]
     other_panels = [*by, *(key for key in CURVE if key != "size"), "point"]
     elsewhere = table.groupby(other_panels)["spread"].transform("max")
-    seeds = table["spread"].fillna(elsewhere).fillna(0) / table["n_seeds"] ** 0.5
-    table["se"] = np.hypot(table["evaluation"], seeds)
-    table["in_seed_sds"] = table["difference"] / (table["spread"] * (1 + 1 / table["n_seeds"]) ** 0.5)
+    table["se"] = np.hypot(table["evaluation"], table["spread"].fillna(elsewhere).fillna(0))
+    table["in_seed_sds"] = table["difference"] / (table["spread"] * 2**0.5)
     return table[[*keys, "point", "samples_evaluated", *VALUES, "tolerance", "n_seeds", "in_seed_sds"]]
 
 
@@ -71,7 +73,7 @@ def _refuse_a_mix(curves: pd.DataFrame, keys: Sequence[str]) -> None:
     if (n_runs > 1).any():
         mixed = dict(zip(n_runs.index.names, n_runs.idxmax(), strict=True))
         raise ReplicationError(
-            f"{n_runs.max()} runs of {mixed} differ in more than the seed, so they have no common mean: compare them "
+            f"{n_runs.max()} runs of {mixed} differ in more than the seed, so they are no one curve: compare them "
             "one by one, or name the setting in which they differ."
         )
 
