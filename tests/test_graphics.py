@@ -84,6 +84,11 @@ def test_monte_carlo_em_reports_at_multiples_of_15_n():
     assert list(graphics.largest_that_fits(table, "passes")["passes"]) == [15, 15]
 
 
+def test_monte_carlo_em_reports_after_its_first_step_and_every_second_one():
+    # On the axis with a step of 15 N. Fails with 5 N, where the steps would be every sixth, from the third on.
+    assert graphics.steps_of_mcem(50_000).split() == [str(step) for step in range(35, 81, 2)]
+
+
 def test_the_lines_of_train_and_test_meet_after_one_minibatch():
     # No M is put in. Fails if the first reports were later, or if train and test began apart.
     meetings = graphics.meetings()

@@ -1,12 +1,13 @@
 """The answer at the head of each notebook: two or three sentences whose numbers are computed from records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
-from replication.config import N_MCEM_UPDATES
+from replication.config import N_MCEM_LEAPFROG, N_MCEM_UPDATES
 from replication.paper import claims, comparison, evidence, names
 from replication.paper.changes import NO_CHANGE, Change
 from replication.paper.graphics import WARM_UP_STEPS
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 EXPLODED = -10_000  # nats; no run that only learns slowly is so far down
 CLEAR = 2  # standard errors beyond which a change counts
+EDGE = norm.ppf(0.9)  # of a latent variable: beyond it lies a tenth of the prior
 
 
 def method(proposals: Mapping[str, "Proposals"]) -> str:
@@ -56,13 +58,13 @@ def estimators(variance: pd.DataFrame, runs: list[Record], by_size: list[Record]
         bound = ends.set_index("estimator")["value"]
         of_size = by_dataset[(by_dataset["dataset"] == dataset) & (by_dataset["n_mc_samples"] == 1)]
         sizes = of_size.set_index("batch_size")["value"]
-        few, many = sizes.index.min(), 100
+        few, many, after = sizes.index.min(), 100, of_size["samples_evaluated"].max()
         lines += [
             f"On {names.DATASETS[str(dataset)]} the bound on test then ends at {bound['sgvb_b']:.1f} nats with SGVB B, "
             f"at {bound['score_function']:.1f} with the score function, and at {bound['score_function_baseline']:.1f} "
             "with its baseline, which takes 2 samples of z.",
-            f"At equal training samples a minibatch of {few} ends {abs(sizes[few] - sizes[many]):.1f} nats "
-            f"{'above' if sizes[few] > sizes[many] else 'below'} the paper's M = {many}.",
+            f"After {after:,} training samples a minibatch of {few} is {abs(sizes[few] - sizes[many]):.1f} nats "
+            f"{'above' if sizes[few] > sizes[many] else 'below'} the paper's M = {many}, at the same learning rate.",
         ]
     return names.in_lines(lines)
 
@@ -211,6 +213,18 @@ def authors_estimator(known: pd.DataFrame, compared: pd.DataFrame) -> str:
     return names.in_lines(lines)
 
 
+def counts_of_mcem(judged: pd.DataFrame) -> str:
+    """Notebook 3: how many curves fit by either count of Monte Carlo EM's samples, from `evidence.mcem_counted`."""
+    lines = []
+    for passes, rows in judged.groupby("a step counts"):
+        within = int((rows["verdict"] == "within").sum())
+        lines.append(
+            f"With a step counted as {passes}, {within} of {len(rows)} curves end within the tolerance; the mean "
+            f"distance from the paper's is {rows['difference'].abs().mean():.1f} nats."
+        )
+    return names.in_lines(lines or ["No run of Monte Carlo EM is recorded."])
+
+
 def manifolds(runs: list[Record], made: Change = NO_CHANGE) -> str:
     """Notebook 4: what two latent variables say of an image."""
     on_test = curves.last(curves.table(runs)).query("split == 'test'")
@@ -223,21 +237,26 @@ def manifolds(runs: list[Record], made: Change = NO_CHANGE) -> str:
     return names.in_lines([*change(made), *lines])
 
 
-def at_the_edge(dataset: str, share: float, spread: Sequence[float]) -> str:
-    """Notebook 4: what share of the codes is at the edge, and whether they use the room there.
+def at_the_edge(dataset: str, z: np.ndarray) -> str:
+    """Notebook 4: what share of the codes z [N, 2] is at the edge, and whether they lie far apart or off the centre.
 
-    The edge is the outer tenth of the prior's unit square on each side; `spread` are the codes' standard deviations.
+    The edge is the outer tenth of the prior's unit square on each side.
     """
+    mean, sd = z.mean(axis=0), z.std(axis=0)
+    share, centred = (np.mean((np.abs(codes) > EDGE).any(axis=1)) for codes in (z, z - mean))
     prior = 1 - 0.8**2
     if share <= prior:
         room = "No more are there than the prior puts there."
-    elif max(spread) > 1:
-        room = "They lie further apart than draws of the prior: the bound found the room worth its price."
+    elif centred <= prior + 0.1:
+        room = (
+            f"They lie off the centre: that tells no two images apart, and costs {np.sum(mean**2) / 2:.2f} nats of KL."
+        )
     else:
-        room = "They lie there close together: the room is not used so far."
+        room = "They lie further apart than draws of the prior."
     return names.in_lines([
-        f"{names.DATASETS[dataset]}: {share:.0%} at the edge (the prior: {prior:.0%}), standard deviations "
-        f"{spread[0]:.2f} and {spread[1]:.2f} (the prior: 1). {room}"
+        f"{names.DATASETS[dataset]}: {share:.0%} at the edge (prior: {prior:.0%}), {centred:.0%} were their mean 0. "
+        f"Mean {mean[0]:.2f} and {mean[1]:.2f}, standard deviation {sd[0]:.2f} and {sd[1]:.2f} (prior: 0 and 1). "
+        f"{room}"
     ])  # fmt: skip
 
 
@@ -252,16 +271,15 @@ def exploded(table: pd.DataFrame) -> str:
     )
 
 
-def superfluous(runs: list[Record], units: pd.DataFrame, made: Change = NO_CHANGE) -> str:
+def superfluous(runs: list[Record], units: Mapping[str, pd.DataFrame], made: Change = NO_CHANGE) -> str:
     """Notebook 5: how many latent variables are used, and whether more of them widen the gap between train and test.
 
-    `runs` are AEVB's, `units` the table of `evidence.active_units`.
+    `runs` are AEVB's, `units` the tables of `evidence.active_units` by dataset.
     """
-    n_latent, most = units.index.max(), units.loc[units.index.max()]
-    lines = [
-        *change(made),
-        f"Of {n_latent} latent variables the model uses {most['active']:.0f} (KL above {evidence.ACTIVE} nats).",
-    ]
+    lines = change(made)
+    for dataset, models in units.items():
+        used = ", ".join(f"{active:.0f} of {n_latent}" for n_latent, active in models["active"].items())
+        lines.append(f"On {names.DATASETS[dataset]} latent variables with a KL above {evidence.ACTIVE} nats: {used}.")
     gaps = claims.check(comparison.compare(curves.table(runs)), claims=[claims.GAP])
     for dataset, cases in gaps.groupby("dataset", sort=False):
         ours, paper = (claims.counted(cases, source, with_failures=False) for source in claims.SOURCES)
@@ -299,6 +317,7 @@ def why_few_overfit(gaps: pd.DataFrame) -> str:
     """Notebook 5: which part of the smallest model makes its gap, from the table of `inference_gap.gaps`."""
     few = gaps.loc[gaps["n_latent"].idxmin()]
     encoder = (gaps["mean"] + gaps["log_var"]).map("{:.1f}".format)
+    share = ((gaps["mean"] + gaps["log_var"]) / gaps["gap"]).map("{:.0%}".format)
     known = gaps.dropna(subset=["log_px"])
     none = known["log_px"].abs() < 2 * known["log_px_se"]
     return names.in_lines([
@@ -308,9 +327,10 @@ def why_few_overfit(gaps: pd.DataFrame) -> str:
         f"{_with_se(few, 'log_var')}, the diagonal Gaussian {_with_se(few, 'approximation')}. The gap of log p(x), "
         f"which the decoder has, is {_with_se(few, 'log_px')}.",
         "What the encoder loses more on test, by the number of latent variables: "
-        + ", ".join(f"{nats} with {n}" for n, nats in zip(gaps["n_latent"], encoder, strict=True)) + ".",
-        f"The gap of log p(x) is within two standard errors of 0 in {none.sum()} of {len(known)} models"
-        + (": it is the encoder that overfits." if none.all() else "."),
+        + ", ".join(
+            f"{nats} with {n} ({of_gap})" for n, nats, of_gap in zip(gaps["n_latent"], encoder, share, strict=True)
+        ) + "; in brackets, the share of the gap.",
+        f"The gap of log p(x) is within two standard errors of 0 in {none.sum()} of {len(known)} models.",
     ])  # fmt: skip
 
 
@@ -359,15 +379,16 @@ def graphics(minibatches: pd.DataFrame, mcem: pd.DataFrame, starts: pd.DataFrame
     passes = "/".join(map(str, sorted(set(mcem["passes"]))))
     return names.in_lines([
         f"In figure 2 reports come after whole minibatches: M = {' and '.join(sizes)}, in each of {len(minibatches)} "
-        f"panels. Monte Carlo EM's in figure 3 come after multiples of {passes} N samples.",
-        f"After the first minibatch the bound is {' and '.join(ranges)}, on train and test alike: the weights are near "
-        "zero and have not moved.",
+        f"panels. Monte Carlo EM's in figure 3 come after multiples of {passes} N samples: {N_MCEM_LEAPFROG} leapfrog "
+        f"steps and {N_MCEM_UPDATES} updates.",
+        f"After the first minibatch the bound is {' and '.join(ranges)}, on train and test alike: no weight has moved. "
+        "Weights near zero give -784 ln 2 = -543.4 nats on MNIST.",
         f"The first dashed points leave room for at most {points['steps_at_start'].min():.0f} minibatches there; the "
         f"authors' warm-up takes {WARM_UP_STEPS}.",
     ])  # fmt: skip
 
 
-def unsettled(starts: pd.DataFrame, points: pd.DataFrame, mcem: pd.DataFrame, expected: Mapping[str, float]) -> str:
+def unsettled(starts: pd.DataFrame, points: pd.DataFrame, expected: Mapping[str, float]) -> str:
     """The graphics' notebook: what the drawings show and nobody explains; `expected` as computed from the images."""
     face = starts[(starts["dataset"] == "frey_face") & (starts["split"] == "train")]
     start = face.pivot(index="n_latent", columns="algorithm", values="start")
@@ -379,8 +400,6 @@ def unsettled(starts: pd.DataFrame, points: pd.DataFrame, mcem: pd.DataFrame, ex
         "of latent variables.",
         f"Wake-sleep on Frey Face leaves room for {stays.min():.1f} to {stays.max():.1f} minibatches at the start, "
         "with any number of latent variables, and never steps off its plateau.",
-        f"Monte Carlo EM reports at multiples of {mcem['passes'].iloc[0]} N; the text's step has {N_MCEM_UPDATES} "
-        "weight updates.",
     ])  # fmt: skip
 
 

@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
 from replication import paths
-from replication.config import ConfigError
+from replication.config import N_MCEM_LEAPFROG, N_MCEM_UPDATES, ConfigError
 from replication.files import read_verified
 from replication.paper import comparison, names, reference
 from replication.paper.readings import AUTHORS, READINGS, Choice
@@ -44,6 +45,27 @@ def authors_beside_the_paper(estimates: pd.DataFrame, samples: int) -> pd.DataFr
     return estimates.assign(
         paper=paper, ours_above=estimates["appendix_d"] - paper, authors_above=estimates["authors"] - paper
     )
+
+
+def mcem_counted(runs: Mapping[str, Iterable[Record]]) -> pd.DataFrame:
+    """Monte Carlo EM's runs of figure 3, by reading, beside the paper's curves, with a step counted as 5 N and as 15 N.
+
+    Each row is judged at the right edge, as `comparison.judge` does.
+    """
+    rows = []
+    for (reading, records), passes in product(runs.items(), (N_MCEM_UPDATES, N_MCEM_UPDATES + N_MCEM_LEAPFROG)):
+        scaled = []
+        for record in records:
+            table, factor = curves.table([record]), passes * record.config.n_train / record.config.samples_per_step
+            samples = (table["samples_evaluated"] * factor).round().astype(int)
+            scaled.append(table.assign(samples_evaluated=samples, point=samples))
+        if scaled:
+            judged = comparison.judge(comparison.compare(pd.concat(scaled))).dropna(subset=["difference"])
+            rows.append(judged.assign(**{"reading": reading, "a step counts": f"{passes} N"}))
+    columns = ["reading", "size", "split", "a step counts", "samples_evaluated", "ours", "paper", "difference", "along"]
+    table = pd.concat(rows) if rows else pd.DataFrame(columns=[*columns, "verdict"])
+    order = ["reading", "size", "split", "a step counts"]
+    return table[[*columns, "verdict"]].sort_values(order, ignore_index=True).rename(columns={"size": "n_train"})
 
 
 def against_independent_gaussian(records: Iterable[Record]) -> pd.DataFrame:

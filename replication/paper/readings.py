@@ -85,8 +85,9 @@ AUTHORS = Reading(
                 "log_var_factor": 0.1,
                 "hidden_units": "softplus",
             },
-            leaves_the_text="Wake-sleep on Frey Face has softplus units, the default of its models in a published "
-            "state of the authors' code, where the text has tanh: with them z has no part, as in the paper's curves.",
+            leaves_the_text="Wake-sleep on Frey Face has softplus units, log(1 + exp(a)), the default of its models"
+            " in a published state of the authors' code, where the text has tanh: with them z has "
+            "no part, as in the paper's curves.",
         ),
         ("figure3", "mnist", "aevb"): Choice(
             {**AUTHORS_OF_2014, "learning_rate": 0.1}, {50_000: {"learning_rate": 0.02}}
@@ -104,12 +105,12 @@ AUTHORS = Reading(
             "number of these (graphics).",
         ),
     },
-    "MNIST's grey values are over 256, as in the pickle that the authors read, and Frey Face is split by a seeded "
-    "shuffle whose independent Gaussian is the paper's plateau (graphics). Weights start near zero, at zero for the "
-    "encoder's log variance: after one minibatch the bound on MNIST is -784 ln 2 nats (graphics, authors' code). 101 "
-    "updates only fill Adagrad's sums of squares (graphics, authors' code). The prior is on the encoder's biases, too, "
-    "and under wake-sleep and Monte Carlo EM not on the matrix from z (authors' code). The encoder of wake-sleep has "
-    "its log variance behind a factor of 0.1 (authors' code).",
+    "MNIST's grey values are over 256, as in the pickle that the authors read, and Frey Face is split by a seeded"
+    " shuffle whose independent Gaussian is the paper's plateau (graphics). Weights start near zero: after one "
+    "minibatch the bound on MNIST is -784 ln 2 nats (graphics). The head of the encoder's log variance starts at "
+    "zero (authors' code). 101 updates only fill Adagrad's sums of squares (graphics, authors' code). The prior "
+    "is on the encoder's biases, too, and under wake-sleep and Monte Carlo EM not on the matrix from z (authors' "
+    "code). The encoder of wake-sleep has its log variance behind a factor of 0.1 (authors' code).",
 )
 
 
