@@ -69,6 +69,21 @@ def test_full_vb_is_compared_on_each_of_several_datasets():
     assert "2 pairs of runs" in " ".join(answers.full_vb(runs).split())
 
 
+def test_a_panel_without_a_common_point_is_named():
+    # Fails if a panel in which Monte Carlo EM's first step ends beyond the others is left out in silence.
+    em = {"algorithm": "mcem", "samples_counted": "all_passes", "metric": "log_px"}
+    aevb = {"algorithm": "aevb", "metric": "log_px"}
+    runs = [
+        _on_test([100_000, 250_000], [-30, -25], n_train=200, **aevb),
+        _on_test([102_000, 252_000], [-31, -26], n_train=200, batch_size=200, **em),
+        _on_test([100_000, 250_000], [-30, -25], n_train=1500, **aevb),
+        _on_test([517_500], [-40], n_train=1500, batch_size=1500, **em),
+    ]
+    said = " ".join(answers.marginal_likelihood(runs).split())
+    assert "N = 200: log p(x) on test after 2.5e5 samples: AEVB -25.0, Monte Carlo EM -26.0 nats." in said
+    assert "N = 1500: the algorithms have no evaluation point in common" in said
+
+
 def test_monte_carlo_em_is_in_the_answer_although_its_points_lie_a_step_beside():
     # Its steps take 5 N = 1485 samples. Fails if algorithms are compared at equal numbers of samples only: the best of
     # the three was then missing.

@@ -155,13 +155,17 @@ def marginal_likelihood(runs: list[Record], made: Change = NO_CHANGE) -> str:
     table = comparison.compare(every_curve)
     lines = change(made)
     ranked = comparison.best_on_test(every_curve)
-    if ranked.empty:
-        lines.append("The algorithms have no evaluation point in common, so none is said to win.")
-    for (_, dataset, n_train), best in ranked.groupby(curves.PANEL, sort=False):
-        point = names.scientific(best["point"].iloc[0])
+    best_of = dict(list(ranked.groupby(curves.PANEL, sort=False)))
+    for panel in every_curve[curves.PANEL].drop_duplicates().itertuples(index=False, name=None):
+        _, dataset, n_train = panel
         where = (
             f"{names.DATASETS[dataset]}, N = {n_train}" if every_curve["dataset"].nunique() > 1 else f"N = {n_train}"
         )
+        best = best_of.get(panel)
+        if best is None:
+            lines.append(f"{where}: the algorithms have no evaluation point in common, so none is said to win.")
+            continue
+        point = names.scientific(best["point"].iloc[0])
         ours = _in_order(best, "value")
         lines.append(f"{where}: log p(x) on test after {point} samples: {', '.join(ours.values())} nats.")
         on_test = table[(table["dataset"] == dataset) & (table["size"] == n_train) & (table["split"] == "test")]
@@ -222,7 +226,7 @@ def counts_of_mcem(judged: pd.DataFrame) -> str:
             f"With a step counted as {passes}, {within} of {len(rows)} curves end within the tolerance; the mean "
             f"distance from the paper's is {rows['difference'].abs().mean():.1f} nats."
         )
-    return names.in_lines(lines or ["No run of Monte Carlo EM is recorded."])
+    return names.in_lines(lines or ["No run of Monte Carlo EM goes as far as the curves of the paper."])
 
 
 def manifolds(runs: list[Record], made: Change = NO_CHANGE) -> str:

@@ -80,7 +80,7 @@ def figure3(curves: pd.DataFrame, paper: pd.DataFrame, made: Change = NO_CHANGE)
         of_dataset = curves[curves["dataset"] == dataset]
         axes.set_ylim(*_y_limits(reference.Y_LIMITS["log_px", dataset] if len(drawn) else None, _ends(of_dataset)))
         axes.grid(alpha=0.25, linewidth=0.5)
-        longest = ours["samples_evaluated"].max() / 1e6
+        longest = _lines_of(ours)["samples_evaluated"].max() / 1e6
         if longest < 0.9 * X_LIMITS_3[1]:  # a short run fills its panel
             axes.set_xlim(0, longest)
     row[0][0].set_ylabel(r"estimated $\log p(x)$ [nats]")
@@ -117,9 +117,14 @@ def _line(algorithm: str, split: str, whose: str) -> dict[str, Any]:
 
 
 def _ends(curves: pd.DataFrame) -> pd.Series:
-    """The last value of every curve that is a line; a single point must not stretch the axis of all."""
-    ends = curves.groupby(CURVE)["value"].agg(["last", "size"])
-    return ends.loc[(ends["size"] > 1) | (ends["size"].max() == 1), "last"]
+    """The last value of every curve that is a line."""
+    return _lines_of(curves).groupby(CURVE)["value"].last()
+
+
+def _lines_of(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves that are a line, or all where none is: a single point must not stretch the axis of the others."""
+    n_points = curves.groupby(CURVE)["value"].transform("size")
+    return curves[(n_points > 1) | (n_points.max() == 1)]
 
 
 def _x_limits(
