@@ -137,15 +137,16 @@ def bound(reading: str, dataset: str, n_latent: int, runs: list[dict]) -> dict:
     w = {name: value.astype(np.float64) for name, value in np.load(run["folder"] / "weights.npz").items()
          if name != "run_id"}  # fmt: skip
     x, rng = images(dataset, settings["preparation"])[0], np.random.default_rng(0)
-    units = {"tanh": np.tanh, "softplus": lambda a: np.logaddexp(0, a)}[settings["hidden_units"]]
-    h = units(x @ w["encoder.hidden.w"] + w["encoder.hidden.b"])
+    is_softplus = settings["hidden_units"] == "softplus"
+    units, hidden = ((lambda a: np.logaddexp(0, a)), "hidden.softplus") if is_softplus else (np.tanh, "hidden")
+    h = units(x @ w[f"encoder.{hidden}.w"] + w[f"encoder.{hidden}.b"])
     mean = h @ w["encoder.mean.w"] + w["encoder.mean.b"]
     log_var = h @ w["encoder.log_var.w"] + w["encoder.log_var.b"]
     kl = 0.5 * (mean**2 + np.exp(log_var) - 1 - log_var).sum(axis=1)
     elbo = []
     for _ in range(N_DRAWS):
         z = mean + np.exp(log_var / 2) * rng.normal(size=mean.shape)
-        h = units(z @ w["decoder.hidden.w"] + w["decoder.hidden.b"])
+        h = units(z @ w[f"decoder.{hidden}.w"] + w[f"decoder.{hidden}.b"])
         elbo.append(log_px_given_z(w, h, x).sum(axis=1) - kl)
     recorded = [row for row in csv.DictReader((run["folder"] / "curve.csv").open()) if row["split"] == "test"][-1]
     sd = np.sqrt(np.var(elbo, axis=0, ddof=1).mean() / len(x))  # of a mean over the test set with one draw of eps

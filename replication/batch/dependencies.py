@@ -22,6 +22,7 @@ TABLES = {
         *(f"{name}-*/table.csv" for name in ("log_px_accuracy", "log_px_brute_force", "authors_estimator_*")),
     ),
     "5_samples": ("inference_gap-*/table.csv",),
+    "9_graphics": ("first_dashed_frey_face-*/table.csv",),
 }
 
 
@@ -89,7 +90,6 @@ def _folders(runs: list[RunConfig], profile: str) -> list[Path]:
 # Records that a notebook takes where they are there, beside those of its runs.
 OTHER_RECORDS: dict[str, Callable[[Plan], list[Path]]] = {
     "2_lower_bound": _seeds,
-    "5_samples": _seeds,
     "8_verdict": _of_every_reading,
     "9_readings": _tried,
 }

@@ -11,9 +11,12 @@ from replication import paths
 from replication.config import N_MCEM_LEAPFROG, N_MCEM_UPDATES, ConfigError
 from replication.files import read_verified
 from replication.paper import comparison, names, reference
+from replication.paper.experiments import figure2
+from replication.paper.plans import make_plan
+from replication.paper.rates import FIT_FROM
 from replication.paper.readings import AUTHORS, READINGS, Choice
 from replication.runs import curves
-from replication.runs.records import Record
+from replication.runs.records import Record, existing
 
 ACTIVE = 0.01  # nats: a latent dimension with a smaller KL says nothing of x
 WAKE_SLEEP_TRIED_SHA256 = "7d1e8a53ccb287f2118f6355a8b9d099c3e3d463337630b77dcd3ec1506f4c7f"
@@ -139,6 +142,31 @@ def wake_sleep_tried() -> pd.DataFrame:
     """
     table = pd.read_csv(io.BytesIO(read_verified(paths.WAKE_SLEEP_TRIED, WAKE_SLEEP_TRIED_SHA256)))
     return table.drop(columns=["samples_1", "samples_2", "base_commit"])
+
+
+def units_on_frey_face() -> pd.DataFrame:
+    """AEVB on Frey Face as the reading `authors` has it, with tanh and with softplus units, beside the paper's curves.
+
+    Per n_latent: `early`, the mean distance on test as far as learning rates are chosen by it, and the differences
+    (ours minus the paper's) at the last evaluation point that both units have; all in nats.
+    """
+    plan = make_plan("paper", reading=AUTHORS.name)
+    chosen = [run for run in figure2(plan) if (run.dataset, run.algorithm) == ("frey_face", "aevb")]
+    tables = [
+        comparison.compare(curves.table([record])).assign(hidden_units=units)
+        for units in ("tanh", "softplus")
+        for record in existing([run.replace(hidden_units=units) for run in chosen], "paper")
+    ]
+    table = pd.concat(tables).dropna(subset=["difference"])
+    common = table.groupby(["size", "hidden_units"])["point"].max().groupby("size").min()
+    rows = []
+    for (n_latent, units), run in table.groupby(["size", "hidden_units"], sort=False):
+        early = run[(run["split"] == "test") & run["point"].between(FIT_FROM, comparison.FIT_UNTIL["bound"])]
+        end = run[run["point"] == common[n_latent]].set_index("split")
+        rows.append([n_latent, units, early["difference"].abs().mean(), end["samples_evaluated"].max(),
+                     end["difference"]["test"], end["difference"]["train"]])  # fmt: skip
+    columns = ["n_latent", "hidden_units", "early", "samples", "test", "train"]
+    return pd.DataFrame(rows, columns=columns).sort_values(["n_latent", "hidden_units"], ignore_index=True)
 
 
 def escapes(recorded: Mapping[str, Sequence[Record]]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from replication import algorithms, data, draws
 from replication.config import RunConfig
+from replication.model.estimators import sgvb_b
 from replication.runs import evaluation, running_mean, training
 from replication.runs.checkpoints import Run
 
@@ -48,9 +49,9 @@ def begin(config: RunConfig, n_steps: int) -> Beginning:
     return Beginning(test, run.sums[-1].total / n_steps if n_steps else float("nan"))
 
 
-def starts_of_units(n_latents: Iterable[int], seeds: Iterable[int]) -> pd.DataFrame:
-    """The bound of AEVB on Frey Face before the first step [nats], a row per seed, a column per unit and n_latent."""
-    configs = {(units, n): FREY_FACE.replace(hidden_units=units, n_latent=n) for units in UNITS for n in n_latents}
+def starts_of_units(run: RunConfig, n_latents: Iterable[int], seeds: Iterable[int]) -> pd.DataFrame:
+    """The bound of a run before the first step [nats], a row per seed, a column per unit and n_latent."""
+    configs = {(units, n): run.replace(hidden_units=units, n_latent=n) for units in UNITS for n in n_latents}
     rows = {seed: {column: _start(config.replace(seed=seed)) for column, config in configs.items()} for seed in seeds}
     return pd.DataFrame(rows).T.rename_axis(index="seed", columns=["hidden units", "Nz"])
 
@@ -58,7 +59,8 @@ def starts_of_units(n_latents: Iterable[int], seeds: Iterable[int]) -> pd.DataFr
 def _start(config: RunConfig) -> float:
     params = algorithms.build(config).init(tf.constant(config.seed, tf.int64)).params
     x_test = evaluation.datapoints(config, data.load(config.dataset, config.preparation))["test"]
-    return evaluation.bound(config, params, x_test, draws.stream(config.seed, 0, "evaluation", "test"))["value"]
+    eps = draws.normal(draws.stream(config.seed, 0, "evaluation", "test"), [1, len(x_test), config.n_latent])
+    return float(tf.reduce_mean(sgvb_b(params, x_test, eps).elbo))
 
 
 def settings_of_units(steps: Mapping[int, int]) -> dict[str, Any]:
