@@ -25,7 +25,7 @@ from replication.paper.plans import Plan
 from replication.plots import palette, pictures
 from replication.runs import records
 
-LIMIT = 8.0  # coordinates of z that can be reached: every test image lands there, a few of Frey Face beyond 7
+LIMIT = 16.0  # coordinates of z that can be reached: every test image lands there, a few of Frey Face beyond 10
 MAP_HEIGHT, MAP_SIDE, IMAGE_HEIGHT = 480, 15, 224  # pixels; images along a side of the map
 MARKER, MARGIN = 9, 12  # pixels: its radius, and a border of the map wide enough for it
 LOWEST, HIGHEST = 0.001, 0.999  # the quantiles of the prior at the ends of a slider

@@ -185,7 +185,7 @@ def test_every_test_image_lands_within_reach():
 
 def test_what_cannot_be_is_answered_in_words(app):
     with pytest.raises(ExplorerError, match="out of range"):
-        app.move([9.0, 0.0])
+        app.move([explorer.LIMIT + 1, 0.0])
     with pytest.raises(ExplorerError, match="2 latent dimensions"):
         app.move([0.0])
     with pytest.raises(ExplorerError, match=r"no model 'x'.*flat, deep"):

@@ -8,7 +8,7 @@ from replication import paths
 from replication.config import RunConfig
 from replication.files import write_atomically
 from replication.paper import rates
-from replication.paper.experiments import all_runs, figure2, figure3, other_seeds, runs_of_notebook
+from replication.paper.experiments import all_runs, decoded, figure2, figure3, other_seeds, runs_of_notebook
 from replication.paper.plans import Plan, make_plan
 from replication.paper.readings import READINGS, STANDARD
 from replication.runs import records
@@ -72,6 +72,15 @@ def _seeds(plan: Plan) -> list[Path]:
     return _folders(other_seeds(plan), plan.profile)
 
 
+def _mcem_of_every_reading(plan: Plan) -> list[Path]:
+    shown = [run for reading in READINGS.values() for run in figure3(plan._replace(reading=reading))]
+    return _folders([run for run in shown if run.algorithm == "mcem"], plan.profile)
+
+
+def _decoded(plan: Plan) -> list[Path]:
+    return _folders(decoded(plan), plan.profile)
+
+
 def _of_every_reading(plan: Plan) -> list[Path]:
     plans = [make_plan(plan.profile, reading=name) for name in READINGS]
     runs = [run for each in plans for run in (*figure2(each), *figure3(each), *other_seeds(each))]
@@ -90,6 +99,8 @@ def _folders(runs: list[RunConfig], profile: str) -> list[Path]:
 # Records that a notebook takes where they are there, beside those of its runs.
 OTHER_RECORDS: dict[str, Callable[[Plan], list[Path]]] = {
     "2_lower_bound": _seeds,
+    "3_marginal_likelihood": _mcem_of_every_reading,
+    "5_samples": _decoded,
     "8_verdict": _of_every_reading,
     "9_readings": _tried,
 }
