@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from replication.errors import ReplicationError
 
 N_MCEM_LEAPFROG, N_MCEM_UPDATES = 10, 5  # leapfrog steps to a sample of z, and weight updates with it (section 5)
+# How often a step of Monte Carlo EM counts each of N datapoints, by `samples_counted`.
+MCEM_PASSES = {"updates": N_MCEM_UPDATES, "all_passes": N_MCEM_LEAPFROG + N_MCEM_UPDATES}
 
 # A run's name tells only what differs from these values. They never change, whatever the defaults become: a changed
 # value would give the records of one configuration to another. A new setting enters with the value that acts as before.
@@ -216,9 +218,7 @@ class RunConfig(BaseModel):
     @property
     def samples_per_step(self) -> int:
         """How many training samples one step of the algorithm evaluates."""
-        if self.algorithm != "mcem":
-            return self.batch_size
-        return self.batch_size * (N_MCEM_UPDATES + (N_MCEM_LEAPFROG if self.samples_counted == "all_passes" else 0))
+        return self.batch_size * (MCEM_PASSES[self.samples_counted] if self.algorithm == "mcem" else 1)
 
     @property
     def facts(self) -> DatasetFacts:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from replication.errors import ReplicationError
 from replication.paper import names, reference
-from replication.runs.curves import CURVE, PANEL, SIZE, as_reported, last_common
+from replication.runs.curves import CURVE, PANEL, SIZE, as_reported, first_seed, last_common
 
 ALONG_FROM = 1_000_000  # training samples
 FIT_UNTIL = {
@@ -50,8 +50,11 @@ def compare(curves: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     _refuse_a_mix(reported, keys)
     at_point = reported.drop_duplicates([*keys, "point", "seed"]).groupby([*keys, "point"], as_index=False)
     seeds = at_point.agg(spread=("value", "std"), n_seeds=("seed", "nunique"))
-    first = reported[reported["seed"] == reported.groupby(keys)["seed"].transform("min")]
-    first = first.drop_duplicates([*keys, "point"]).rename(columns={"value": "ours", "se": "evaluation"})
+    first = (
+        first_seed(reported, keys)
+        .drop_duplicates([*keys, "point"])
+        .rename(columns={"value": "ours", "se": "evaluation"})
+    )
     table = first[[*keys, "point", "samples_evaluated", "ours", "evaluation"]].merge(seeds, on=[*keys, "point"])
     table = table.sort_values([*keys, "point"], ignore_index=True)
     table["paper"] = np.nan

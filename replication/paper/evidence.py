@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from replication import paths
-from replication.config import N_MCEM_LEAPFROG, N_MCEM_UPDATES, ConfigError
+from replication.config import MCEM_PASSES, ConfigError
 from replication.files import read_verified
 from replication.paper import comparison, names, reference
 from replication.paper.experiments import figure2
@@ -56,7 +56,7 @@ def mcem_counted(runs: Mapping[str, Iterable[Record]]) -> pd.DataFrame:
     Each row is judged at the right edge, as `comparison.judge` does.
     """
     rows = []
-    for (reading, records), passes in product(runs.items(), (N_MCEM_UPDATES, N_MCEM_UPDATES + N_MCEM_LEAPFROG)):
+    for (reading, records), passes in product(runs.items(), MCEM_PASSES.values()):
         scaled = []
         for record in records:
             table, factor = curves.table([record]), passes * record.config.n_train / record.config.samples_per_step

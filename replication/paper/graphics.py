@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import xlog1py, xlogy
 
-from replication.config import N_MCEM_LEAPFROG, N_MCEM_UPDATES
+from replication import config
 from replication.model.baselines import MIN_STDDEV
 from replication.paper import reference
 from replication.runs.curves import CURVE as TIDY_CURVE
@@ -22,7 +22,7 @@ CURVE = [SIZE["bound"] if key == "size" else key for key in TIDY_CURVE if key !=
 MINIBATCH = {"mnist": 100, "frey_face": 500}  # M, as `distances` finds it
 WARM_UP_STEPS = 101  # the authors' code of April 2014: weights move when more than 100 steps came before
 PLATEAU_FROM = 10**7  # samples: wake-sleep on Frey Face has long been flat in the paper's curves
-MCEM_PASSES = N_MCEM_LEAPFROG + N_MCEM_UPDATES  # over the training set in a step; `mcem_distances` finds it
+MCEM_PASSES = config.MCEM_PASSES["all_passes"]  # over the training set in a step; `mcem_distances` finds it
 # Samples up to which the drawing resolves a minibatch on the logarithmic axes of figure 2, to some 1e-6.
 FAR = {"mnist": 3 * 10**6, "frey_face": 6 * 10**6}
 FITS = 0.1  # r.m.s. distance from whole numbers; uniform chance is 0.29
@@ -117,7 +117,7 @@ def steps_of_mcem(n_train: int) -> str:
     """The steps, each MCEM_PASSES over the training set, after which Monte Carlo EM reports within the drawing."""
     panel = _reports(3).query("n_train == @n_train")
     samples = mcem_axis(panel).samples(_abscissae(panel[panel["algorithm"] == "mcem"]))
-    return " ".join(str(round(step)) for step in np.unique(np.round(samples / (MCEM_PASSES * n_train))))
+    return " ".join(f"{step:.0f}" for step in np.unique(np.round(samples / (MCEM_PASSES * n_train))))
 
 
 def largest_that_fits(table: pd.DataFrame, unit: str = "minibatch") -> pd.DataFrame:

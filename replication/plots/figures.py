@@ -18,7 +18,7 @@ from replication.files import explained
 from replication.paper import names, reference
 from replication.paper.changes import NO_CHANGE, Change
 from replication.plots import palette
-from replication.runs.curves import CURVE
+from replication.runs.curves import CURVE, first_seed
 
 LINE_STYLES = {"train": (0, (4, 2)), "test": "-"}
 X_LIMITS = {"mnist": (1e5, 2.5e8), "frey_face": (1e5, 1e8)}  # as far as the paper's curves go
@@ -102,7 +102,7 @@ def _lines(axes: Axes, table: pd.DataFrame, whose: str) -> None:
             everywhere = curve["samples_evaluated"] <= curve.groupby("seed")["samples_evaluated"].max().min()
             band = curve[everywhere].groupby("samples_evaluated")["value"].agg(["min", "max"])
             axes.fill_between(band.index, band["min"], band["max"], color=line["color"], alpha=0.2, linewidth=0)
-            curve = curve[curve["seed"] == curve["seed"].min()]
+            curve = first_seed(curve, ["algorithm", "split"])
         axes.plot(curve["samples_evaluated"], curve["value"], **line)
 
 

@@ -65,6 +65,11 @@ def last(curves: pd.DataFrame) -> pd.DataFrame:
     return curves[curves["point"] == curves.groupby("run_id")["point"].transform("max")].reset_index(drop=True)
 
 
+def first_seed(curves: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Of several seeds of what `keys` tell apart, the lowest: a mean would jump where the shortest of them ends."""
+    return curves[curves["seed"] == curves.groupby(list(keys))["seed"].transform("min")]
+
+
 def last_common(curves: pd.DataFrame, alike: Sequence[str] = ()) -> pd.DataFrame:
     """The rows at the last evaluation point that all runs with equal settings `alike` have; none where there is none.
 
