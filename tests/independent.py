@@ -45,8 +45,10 @@ AUTHORS = {
                                                "hidden_units": "softplus"},
     (3, "mnist", "aevb", 1000): OF_2014 | {"learning_rate": 0.1},
     (3, "mnist", "aevb", 50_000): OF_2014 | {"learning_rate": 0.02},
-    (3, "mnist", "wake_sleep"): OF_2014 | {"learning_rate": 0.1, "log_var_factor": 0.1},
-    (3, "mnist", "mcem"): OF_2014 | {"learning_rate": 0.1, "warm_up_steps": 2, "samples_counted": "all_passes"},
+    (3, "mnist", "wake_sleep", 1000): OF_2014 | {"learning_rate": 0.1, "log_var_factor": 0.1},
+    (3, "mnist", "wake_sleep", 50_000): OF_2014 | {"learning_rate": 0.02, "log_var_factor": 0.1, "warm_up_steps": 0},
+    (3, "mnist", "mcem", 1000): OF_2014 | {"learning_rate": 0.1, "warm_up_steps": 0, "samples_counted": "all_passes"},
+    (3, "mnist", "mcem", 50_000): OF_2014 | {"learning_rate": 0.1, "warm_up_steps": 2, "samples_counted": "all_passes"},
 }  # fmt: skip
 READINGS = {"authors": AUTHORS, "text": TEXT}
 SIZE, N_HIDDEN = {2: "n_latent", 3: "n_train"}, {"mnist": 500, "frey_face": 200}

@@ -37,12 +37,15 @@ def test_the_verdict_shows_every_curve_along_its_way():
 
 def test_the_closest_learning_rate_is_marked_and_a_long_bar_cut():
     table = pd.DataFrame({
-        "metric": "bound", "dataset": "mnist", "algorithm": "aevb", "n_train": 50_000,
+        "metric": "bound", "dataset": "mnist", "algorithm": "aevb", "n_train": 50_000, "warm_up_steps": 101,
         "learning_rate": [0.01, 0.02, 0.1], "distance": [2.0, 1.0, 40.0], "panels": [5, 5, 1],
         "is_closest": [False, True, False],
     })  # fmt: skip
-    figure = comparisons.learning_rates(table)
-    axes = figure.axes[0]
+    both = pd.concat([table, table.assign(warm_up_steps=0, is_closest=False)]).assign(metric="log_px")
+    figure = comparisons.learning_rates(pd.concat([table, both]))
+    axes, other = figure.axes[:2]
+    labels = [label.get_text() for label in other.get_yticklabels()]
+    assert labels == ["0.1", "0.02", "0.01", "0.1, no warm-up", "0.02, no warm-up", "0.01, no warm-up"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0.1", "0.02", "0.01"], "the smallest on top"
     assert [text.get_text() for text in axes.texts] == ["40.00", "1.00  chosen", "2.00"]
     assert [bar.get_width() for bar in axes.patches] == [comparisons.LONGEST_BAR, 1.0, 2.0]

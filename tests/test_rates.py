@@ -1,4 +1,4 @@
-"""The learning rates of both readings: what decides, and that each reading has those that its rule picks."""
+"""Learning rates, and figure 3's warm-up: what decides, and that each reading has those that its rule picks."""
 
 import pandas as pd
 import pytest
@@ -14,11 +14,13 @@ from replication.runs.checkpoints import Run
 from replication.runs.curves import SIZE
 
 
-def beside_the_paper(learning_rate: float, early: float, late: float, n_train: int, limit: float) -> records.Record:
+def beside_the_paper(
+    learning_rate: float, early: float, late: float, n_train: int, limit: float, warm_up_steps: int = 0
+) -> records.Record:
     """A run of figure 3 so many nats from the paper's curves up to a number of samples, and beyond."""
     config = RunConfig(
         dataset="mnist", algorithm="mcem", n_latent=3, n_hidden=100, n_train=n_train, batch_size=n_train,
-        metric="log_px", samples_total=60_000_000, learning_rate=learning_rate,
+        metric="log_px", samples_total=60_000_000, learning_rate=learning_rate, warm_up_steps=warm_up_steps,
     )  # fmt: skip
     rows = []
     for split in ("train", "test"):
@@ -54,6 +56,26 @@ def test_of_rates_that_are_as_close_the_larger_is_taken(apart, closest):
     assert table.loc[table["is_closest"], "learning_rate"].item() == closest
 
 
+@pytest.mark.parametrize(("apart", "steps"), [(0.1, 2), (0.5, 0)])  # nats; AS_CLOSE are 0.125
+def test_of_two_runs_that_are_as_close_the_one_with_a_warm_up_is_taken(apart, steps):
+    # Fails if runs with and without one are taken for one curve, or if the smaller rate counts before the warm-up.
+    table = rates.tried([
+        beside_the_paper(0.1, early=2.5, late=0.0, n_train=1000, limit=5e6),
+        beside_the_paper(0.02, early=2.5 + apart, late=0.0, n_train=1000, limit=5e6, warm_up_steps=2),
+    ])  # fmt: skip
+    assert table.loc[table["is_closest"], "warm_up_steps"].item() == steps
+    assert rates.for_reading(table)["warm_up"].tolist() == ["no warm-up", "2 warm-up steps"]
+
+
+def test_a_candidate_is_as_close_as_the_closest_not_as_the_one_before_it():
+    # Fails if each of a row of candidates is AS_CLOSE as the last, so that the chosen one is far from the closest.
+    per_panel = pd.DataFrame({
+        "size": 1000, "warm_up_steps": [0, 0, 2, 2], "learning_rate": [0.02, 0.1, 0.02, 0.1],
+        "distance": [0.5, 0.54, 0.58, 0.62],
+    })  # fmt: skip
+    assert tuple(rates._closest(per_panel)) == (0, 0.1)
+
+
 DIVERGE = (("bound", "mnist", "aevb"), ("bound", "frey_face", "wake_sleep"))  # with 0.1
 
 
@@ -73,19 +95,22 @@ def test_two_of_the_rates_diverge_after_the_warm_up(of_group):
 
 
 def test_the_rates_of_the_reading_are_those_that_are_closest():
-    # Fails if a rate was set by hand, if a neighbour of it was not tried, or when a recorded number moves.
+    # Fails if a rate or a warm-up was set by hand, if a neighbour was not tried, or when a recorded number moves.
     table = rates.tried(rates.tried_runs())
     closest = table[table["is_closest"]]
     assert len(closest) == len(table.groupby(rates.GROUP)) == 10
-    of_authors = [
-        readings.AUTHORS.settings(f"figure{reference.FIGURES[metric]}", *group)["learning_rate"]
+    settings = [
+        readings.AUTHORS.settings(f"figure{reference.FIGURES[metric]}", *group)
         for metric, *group in closest[rates.GROUP].itertuples(index=False)
     ]
-    assert closest["learning_rate"].tolist() == of_authors
+    of_authors = [tuple(some[name] for name in rates.CANDIDATE) for some in settings]
+    assert [*closest[rates.CANDIDATE].itertuples(index=False, name=None)] == of_authors
     for group, rows in table.groupby(rates.GROUP):
-        i = LEARNING_RATES.index(rows.loc[rows["is_closest"], "learning_rate"].item())
-        neighbours = {*LEARNING_RATES[max(0, i - 1) : i + 2]} - ({0.1} if group[:3] in DIVERGE else set())
-        assert neighbours <= {*rows["learning_rate"]}, group
+        assert {*rows["warm_up_steps"]} == {readings.WARM_UP_STEPS[group[2]], *([0] if group[0] == "log_px" else [])}
+        for steps, alike in rows.groupby("warm_up_steps"):
+            i = LEARNING_RATES.index(alike.loc[alike["distance"].idxmin(), "learning_rate"])
+            neighbours = {*LEARNING_RATES[max(0, i - 1) : i + 2]} - ({0.1} if group[:3] in DIVERGE else set())
+            assert neighbours <= {*alike["learning_rate"]}, (group, steps)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ TABLES = {
         *(f"{name}-*/table.csv" for name in ("log_px_accuracy", "log_px_brute_force", "authors_estimator_*")),
     ),
     "5_samples": ("inference_gap-*/table.csv",),
-    "9_graphics": ("first_dashed_frey_face-*/table.csv",),
+    "9_graphics": ("first_dashed_frey_face-*/table.csv", "first_report_mcem-*/table.csv"),
 }
 
 

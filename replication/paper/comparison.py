@@ -26,7 +26,7 @@ ALONG_FROM = 1_000_000  # training samples
 FIT_UNTIL = {
     "bound": 3_000_000,
     "log_px": 5_000_000,
-}  # samples: so far the paper's curves choose the learning rates of `authors`
+}  # samples: so far the paper's curves choose the learning rates of `authors`, and the warm-up of figure 3
 TOLERANCE = {("bound", "mnist"): 2.0, ("log_px", "mnist"): 2.5}  # nats
 SHARE_OF_RANGE = 0.05  # the tolerance elsewhere, as a share of the range of the paper's values on that dataset
 CLASSES = ("within", "above", "below", "too short", "not run")

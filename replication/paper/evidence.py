@@ -20,6 +20,7 @@ from replication.runs.records import Record, existing
 
 ACTIVE = 0.01  # nats: a latent dimension with a smaller KL says nothing of x
 WAKE_SLEEP_TRIED_SHA256 = "7d1e8a53ccb287f2118f6355a8b9d099c3e3d463337630b77dcd3ec1506f4c7f"
+SYMBOLS = {f"figure{number}": names.SYMBOLS[metric] for metric, number in reference.FIGURES.items()}
 MAP_AND_FULL_VB = {"aevb": "MAP", "full_vb": "full VB"}
 
 
@@ -97,10 +98,7 @@ def settings_of_readings() -> pd.DataFrame:
          "algorithm": names.ALGORITHMS[algorithm],
          **{f"rate, {name}": _learning_rates(figure, reading.choices[figure, dataset, algorithm])
             for name, reading in READINGS.items()},
-         "beside it": names.choice({
-             name: value for name, value in choice.settings.items()
-             if name != "learning_rate" and (name, value) not in common
-         })}
+         "beside it": _beside_the_rate(figure, choice, common)}
         for (figure, dataset, algorithm), choice in AUTHORS.choices.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -116,9 +114,26 @@ def _common_settings() -> set[tuple[str, Any]]:
 
 
 def _learning_rates(figure: str, choice: Choice) -> str:
-    symbol = {"figure2": "Nz", "figure3": "N"}[figure]
-    others = [f"{settings['learning_rate']:g} with {symbol} = {size}" for size, settings in choice.of_size.items()]
+    others = [
+        f"{settings['learning_rate']:g} with {SYMBOLS[figure]} = {size}"
+        for size, settings in choice.of_size.items()
+        if "learning_rate" in settings
+    ]
     return ", ".join([f"{choice.settings['learning_rate']:g}", *others])
+
+
+def _beside_the_rate(figure: str, choice: Choice, common: set[tuple[str, Any]]) -> str:
+    own = {
+        name: value
+        for name, value in choice.settings.items()
+        if name != "learning_rate" and (name, value) not in common
+    }
+    others = [
+        f"{names.warm_up(settings['warm_up_steps'])} with {SYMBOLS[figure]} = {size}"
+        for size, settings in choice.of_size.items()
+        if "warm_up_steps" in settings
+    ]
+    return ", ".join([names.choice(own), *others])
 
 
 def beside_each_other(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -53,12 +53,19 @@ CHOICES: dict[str, str | dict[str, str]] = {  # a setting of a run and its value
 
 def choice(settings: Mapping[str, Any]) -> str:
     """In which settings a run differs from the paper's words, as a reader says it."""
-    words = []
-    for name, value in settings.items():
-        if value != LEFT_OUT_OF_NAMES[name]:
-            said = CHOICES[name]
-            words.append(said.format(value) if isinstance(said, str) else said[value])
+    words = [setting(name, value) for name, value in settings.items() if value != LEFT_OUT_OF_NAMES[name]]
     return ", ".join(words) or "the text"
+
+
+def setting(name: str, value: Any) -> str:
+    """A setting that departs from the paper's words, as a reader says it."""
+    said = CHOICES[name]
+    return said.format(value) if isinstance(said, str) else said[value]
+
+
+def warm_up(steps: int) -> str:
+    """How many steps move no weight, as a reader says it."""
+    return setting("warm_up_steps", steps) if steps else "no warm-up"
 
 
 def panel(metric: str, dataset: str, size: int) -> str:

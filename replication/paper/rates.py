@@ -1,15 +1,18 @@
-"""Which of the paper's three learning rates a run has: the rule of each reading, and the recorded runs that decide.
+"""Which of the paper's three learning rates a run has, and whether figure 3's have a warm-up: rules and recorded runs.
 
 `authors` takes the rate that is the closest to the paper's early curves, one for each dataset, algorithm and size of
-the training set, tried with one seed. Fit early, judge late: the distance is taken up to FIT_UNTIL samples, and the
-verdict also counts the points beyond alone. Two rates are compared on the panels that both were tried on; where they
-are AS_CLOSE, the larger is taken. Which is the closest is known when its neighbours among the three were tried.
+the training set, tried with one seed. In figure 3 it is tried with and without the warm-up of the authors' code, since
+the drawing shows a run without one. Fit early, judge late: the distance is taken up to FIT_UNTIL samples, and the
+verdict also counts the points beyond alone. Two candidates are compared on the panels that both were tried on. Of those
+that are AS_CLOSE as the closest, one with a warm-up is taken, then the larger rate. Which is the closest is known when,
+with a warm-up and without one, the neighbours of the best rate were tried.
 
 `text` takes, for each run, the rate that does best on train in the first iterations.
 """
 
 import io
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -21,7 +24,7 @@ from replication.paper import names, reference
 from replication.paper.comparison import FIT_UNTIL, compare
 from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import make_plan
-from replication.paper.readings import AUTHORS
+from replication.paper.readings import AUTHORS, WARM_UP_STEPS
 from replication.runs import curves
 from replication.runs.curves import CURVE
 from replication.runs.records import Record, existing
@@ -30,14 +33,16 @@ LEARNING_RATES = (0.01, 0.02, 0.1)  # the paper's three
 FIT_FROM = 500_000
 AS_CLOSE = 0.05  # tolerances: rates that are no further apart count as equal
 GROUP = ["metric", "dataset", "algorithm", "n_train"]
+CANDIDATE = ["warm_up_steps", "learning_rate"]
 FIRST_ITERATIONS_SHA256 = "cf046813d242b8c12ecd5509c0f4cdb941fed24e04821156555c51243ea8b997"
 
 
 def candidates() -> list[RunConfig]:
-    """The runs of `authors` with each of the paper's learning rates."""
+    """The runs of `authors` with each of the paper's learning rates, those of figure 3 with and without a warm-up."""
     plan = make_plan("paper", reading=AUTHORS.name)
-    runs = figure2(plan) + figure3(plan)
-    return [run.replace(learning_rate=rate) for run in runs for rate in LEARNING_RATES]
+    tried = [(run, run.warm_up_steps) for run in figure2(plan)]
+    tried += [(run, steps) for run in figure3(plan) for steps in (0, WARM_UP_STEPS[run.algorithm])]
+    return [run.replace(learning_rate=rate, warm_up_steps=steps) for run, steps in tried for rate in LEARNING_RATES]
 
 
 def tried_runs() -> list[Record]:
@@ -46,14 +51,14 @@ def tried_runs() -> list[Record]:
 
 
 def tried(records: list[Record]) -> pd.DataFrame:
-    """How far each learning rate is from the paper's early curves, and which is the closest, per dataset and algorithm.
+    """How far each candidate is from the paper's early curves, and which is the closest, per GROUP.
 
     `distance` is the mean absolute difference in tolerances of the verdict, `above` the same with its sign, from
     FIT_FROM up to FIT_UNTIL samples; on both splits for log p(x), and for the bound on test only, since on train the
     paper's values are running means over its own reports. Where the paper's curve begins beyond that, its first point
     decides. `panels` counts the panels; `is_closest` says which is chosen.
     """
-    by = ["learning_rate", "n_train"]
+    by = [*CANDIDATE, "n_train"]
     table = compare(curves.table(records), by=by).dropna(subset=["difference"])
     counts = (table["metric"] != "bound") | (table["split"] == "test")
     table = table[counts & (table["point"] >= FIT_FROM)]
@@ -61,18 +66,19 @@ def tried(records: list[Record]) -> pd.DataFrame:
     table = table[table["point"] <= np.maximum(first, table["metric"].map(FIT_UNTIL))]
     relative = table["difference"] / table["tolerance"]
     table = table.assign(distance=relative.abs(), above=relative)
-    per_panel = table.groupby([*GROUP, "size", "learning_rate"], as_index=False).agg(
+    per_panel = table.groupby([*GROUP, "size", *CANDIDATE], as_index=False).agg(
         distance=("distance", "mean"), above=("above", "mean"), until=("point", "max")
     )
-    rates = per_panel.groupby([*GROUP, "learning_rate"], as_index=False).agg(
+    rates = per_panel.groupby([*GROUP, *CANDIDATE], as_index=False).agg(
         distance=("distance", "mean"), above=("above", "mean"), until=("until", "min"), panels=("size", "nunique")
     )
-    closest = per_panel.groupby(GROUP).apply(_closest).rename("closest").reset_index()
-    return rates.assign(is_closest=rates["learning_rate"] == rates.merge(closest, on=GROUP)["closest"])
+    closest = per_panel.groupby(GROUP).apply(_closest).reset_index()
+    beside = rates.merge(closest, how="left", on=[*GROUP, *CANDIDATE], indicator=True)
+    return rates.assign(is_closest=beside["_merge"] == "both")
 
 
 def for_reading(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of `tried` with its names in words; `is_chosen` says which rate `authors` has."""
+    """The table of `tried` with its names in words; `is_chosen` says which candidate `authors` has."""
     figures = table["metric"].map(reference.FIGURES)
     shown = (
         table.drop(columns=["metric"])
@@ -80,32 +86,36 @@ def for_reading(table: pd.DataFrame) -> pd.DataFrame:
         .assign(
             dataset=table["dataset"].map(names.DATASETS),
             algorithm=table["algorithm"].map(names.ALGORITHMS),
+            warm_up_steps=table["warm_up_steps"].map(names.warm_up),
             until=table["until"].map(names.scientific),
         )
+        .rename(columns={"warm_up_steps": "warm_up"})
     )
     shown.insert(0, "figure", figures)
     return shown
 
 
-def _closest(per_panel: pd.DataFrame) -> float:
-    """The learning rate that is closer than each other one on the panels that the two share; the largest of equals."""
-    distance = per_panel.pivot(index="size", columns="learning_rate", values="distance")
-    best = distance.columns[0]
-    for rate in distance.columns[1:]:
-        both = distance[[best, rate]].dropna().mean()
-        best = rate if both[rate] <= both[best] + AS_CLOSE else best
-    return best
+def _closest(per_panel: pd.DataFrame) -> pd.Series:
+    """The candidate that is closer than each other one on the panels that the two share; the last that is AS_CLOSE."""
+    distance = per_panel.pivot(index="size", columns=CANDIDATE, values="distance").sort_index(axis="columns")
+
+    def further(candidate: tuple, best: tuple) -> float:
+        return (distance[candidate] - distance[best]).mean()
+
+    best = reduce(lambda best, candidate: candidate if further(candidate, best) < 0 else best, distance.columns)
+    as_close = [candidate for candidate in distance.columns if further(candidate, best) <= AS_CLOSE]
+    return pd.Series(dict(zip(CANDIDATE, as_close[-1], strict=True)))
 
 
 def what_is_chosen(table: pd.DataFrame) -> str:
-    """The learning rate that is the closest and how close it is, a line per figure, dataset, algorithm and size.
+    """The candidate that is the closest and how close it is, a line per figure, dataset, algorithm and size.
 
     `table` is that of `tried`.
     """
     return names.in_lines(
         f"Figure {reference.FIGURES[row.metric]}, {names.DATASETS[row.dataset]}, {names.ALGORITHMS[row.algorithm]}, "
-        f"N = {row.n_train}: learning rate {row.learning_rate:g}, {row.distance:.2f} tolerances from the paper's early "
-        "curves."
+        f"N = {row.n_train}: learning rate {row.learning_rate:g}, {names.warm_up(row.warm_up_steps)}, "
+        f"{row.distance:.2f} tolerances from the paper's early curves."
         for row in table[table["is_closest"]].itertuples()
     )
 

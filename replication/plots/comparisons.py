@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from replication.paper import comparison, names, reference
-from replication.paper.rates import GROUP
+from replication.paper.rates import CANDIDATE, GROUP
 from replication.plots import palette
 from replication.plots.figures import LINE_STYLES
 from replication.runs.curves import CURVE, PANEL
@@ -85,7 +85,9 @@ def _along(axes: Axes, compared: pd.DataFrame, curves: pd.DataFrame) -> AxesImag
 
 
 def learning_rates(tried: pd.DataFrame) -> Figure:
-    """The distance of each learning rate to the paper's early curves in tolerances, a panel per group of `rates.tried`.
+    """The distance of each candidate to the paper's early curves in tolerances, a panel per group of `rates.tried`.
+
+    A candidate is a learning rate, in figure 3 with or without a warm-up.
 
     Pale bars were tried on fewer panels of the paper's figure than others; the chosen one has a mark.
     """
@@ -97,7 +99,7 @@ def learning_rates(tried: pd.DataFrame) -> Figure:
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     for axes, ((metric, dataset, algorithm, n_train), rates) in zip(grid.flat, panels, strict=False):
-        _bars(axes, rates.sort_values("learning_rate", ascending=False), palette.ALGORITHMS[algorithm])
+        _bars(axes, rates.sort_values(CANDIDATE, ascending=False), palette.ALGORITHMS[algorithm])
         size = f", N = {n_train}" if metric == "log_px" else ""
         title = f"figure {reference.FIGURES[metric]}, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}{size}"
         axes.set_title(title, fontsize="medium")
@@ -116,7 +118,11 @@ def _bars(axes: Axes, rates: pd.DataFrame, colour: str) -> None:
     axes.barh(range(len(rates)), rates["distance"].clip(upper=LONGEST_BAR), color=colours)
     cut = np.flatnonzero(rates["distance"] > LONGEST_BAR)
     axes.plot(np.full(len(cut), LONGEST_BAR - 0.3), cut, color="white", **CUT)
-    axes.set_yticks(range(len(rates)), [f"{rate:g}" for rate in rates["learning_rate"]])
+    has_both = rates["warm_up_steps"].nunique() > 1
+    without = ["" if steps or not has_both else ", no warm-up" for steps in rates["warm_up_steps"]]
+    axes.set_yticks(
+        range(len(rates)), [f"{rate:g}{text}" for rate, text in zip(rates["learning_rate"], without, strict=True)]
+    )
     for i, (distance, is_closest) in enumerate(zip(rates["distance"], rates["is_closest"], strict=True)):
         text = f"{distance:.2f}  chosen" if is_closest else f"{distance:.2f}"
         axes.text(min(distance, LONGEST_BAR) + 0.05, i, text, va="center", fontsize="small",

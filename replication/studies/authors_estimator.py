@@ -46,7 +46,7 @@ TRAINED = (
     Trained("aevb", 1000, {}, 112_700),
     Trained("aevb", 50_000, {}, 1_452_500),
     Trained("wake_sleep", 1000, {"log_var_factor": 0.1}, 738_200),
-    Trained("wake_sleep", 50_000, {"learning_rate": 0.1, "log_var_factor": 0.1}, 905_600),
+    Trained("wake_sleep", 50_000, {"learning_rate": 0.02, "warm_up_steps": 0, "log_var_factor": 0.1}, 905_600),
 )
 SETTINGS_OF_KNOWN = {**calibration.SETTINGS, "reports": REPORTS}
 SETTINGS_OF_TRAINED = {
