@@ -94,7 +94,7 @@ def learning_rates(tried: pd.DataFrame) -> Figure:
     panels = list(tried.groupby(GROUP, sort=False))
     n_columns = 2
     n_rows = -(-len(panels) // n_columns)
-    figure, grid = plt.subplots(n_rows, n_columns, figsize=(11, 1.25 * n_rows + 0.8), squeeze=False, sharex=True,
+    figure, grid = plt.subplots(n_rows, n_columns, figsize=(11, 1.4 * n_rows + 0.8), squeeze=False, sharex=True,
                                 layout="constrained")  # fmt: skip
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
