@@ -1,7 +1,7 @@
 """Tables that the notebooks show beside the claims: what a model uses, what it gained, and against which baseline."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -114,12 +114,9 @@ def _common_settings() -> set[tuple[str, Any]]:
 
 
 def _learning_rates(figure: str, choice: Choice) -> str:
-    others = [
-        f"{settings['learning_rate']:g} with {SYMBOLS[figure]} = {size}"
-        for size, settings in choice.of_size.items()
-        if "learning_rate" in settings
-    ]
-    return ", ".join([f"{choice.settings['learning_rate']:g}", *others])
+    say = "{:g}".format
+    others = _of_single_panels(figure, choice, "learning_rate", say)
+    return ", ".join([say(choice.settings["learning_rate"]), *others])
 
 
 def _beside_the_rate(figure: str, choice: Choice, common: set[tuple[str, Any]]) -> str:
@@ -128,12 +125,15 @@ def _beside_the_rate(figure: str, choice: Choice, common: set[tuple[str, Any]]) 
         for name, value in choice.settings.items()
         if name != "learning_rate" and (name, value) not in common
     }
-    others = [
-        f"{names.warm_up(settings['warm_up_steps'])} with {SYMBOLS[figure]} = {size}"
+    return ", ".join([names.choice(own), *_of_single_panels(figure, choice, "warm_up_steps", names.warm_up)])
+
+
+def _of_single_panels(figure: str, choice: Choice, name: str, say: Callable[[Any], str]) -> list[str]:
+    return [
+        f"{say(settings[name])} with {SYMBOLS[figure]} = {size}"
         for size, settings in choice.of_size.items()
-        if "warm_up_steps" in settings
+        if name in settings
     ]
-    return ", ".join([names.choice(own), *others])
 
 
 def beside_each_other(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

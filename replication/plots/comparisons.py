@@ -119,10 +119,11 @@ def _bars(axes: Axes, rates: pd.DataFrame, colour: str) -> None:
     cut = np.flatnonzero(rates["distance"] > LONGEST_BAR)
     axes.plot(np.full(len(cut), LONGEST_BAR - 0.3), cut, color="white", **CUT)
     has_both = rates["warm_up_steps"].nunique() > 1
-    without = ["" if steps or not has_both else ", no warm-up" for steps in rates["warm_up_steps"]]
-    axes.set_yticks(
-        range(len(rates)), [f"{rate:g}{text}" for rate, text in zip(rates["learning_rate"], without, strict=True)]
-    )
+    labels = [
+        f"{rate:g}, {names.warm_up(steps)}" if has_both and not steps else f"{rate:g}"
+        for steps, rate in rates[CANDIDATE].itertuples(index=False)
+    ]
+    axes.set_yticks(range(len(rates)), labels)
     for i, (distance, is_closest) in enumerate(zip(rates["distance"], rates["is_closest"], strict=True)):
         text = f"{distance:.2f}  chosen" if is_closest else f"{distance:.2f}"
         axes.text(min(distance, LONGEST_BAR) + 0.05, i, text, va="center", fontsize="small",

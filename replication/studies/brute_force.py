@@ -65,20 +65,19 @@ def accuracy() -> pd.DataFrame:
 
 def config(n_train: int, algorithm: str = "aevb", **settings: Any) -> RunConfig:
     """A run of figure 3 with the settings of the authors' code, as far as SAMPLES; `settings` go over AEVB's."""
-    return RunConfig(
-        dataset="mnist",
-        algorithm=algorithm,
-        n_latent=3,
-        n_hidden=100,
-        n_train=n_train,
-        metric="log_px",
-        samples_total=SAMPLES,
-        preparation="authors",
-        initialisation="near_zero",
-        prior_on="authors",
-        warm_up_steps=101,
-        learning_rate=LEARNING_RATES[n_train],
-    ).replace(**settings)
+    of_aevb = {
+        "dataset": "mnist",
+        "n_latent": 3,
+        "n_hidden": 100,
+        "metric": "log_px",
+        "samples_total": SAMPLES,
+        "preparation": "authors",
+        "initialisation": "near_zero",
+        "prior_on": "authors",
+        "warm_up_steps": 101,
+        "learning_rate": LEARNING_RATES[n_train],
+    }
+    return RunConfig(**{**of_aevb, "algorithm": algorithm, "n_train": n_train, **settings})
 
 
 def trained(config: RunConfig) -> networks.Params:
