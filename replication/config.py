@@ -53,6 +53,10 @@ USED_BY = {
     "samples_counted": ("mcem",),
 }
 
+# The warm-up of the authors' code of 28 April 2014. Parameters move from the 102nd step on: the test is "more than 100
+# steps before". A step of Monte Carlo EM has 5 updates, and its parameters move from the 11th update on.
+WARM_UP_STEPS = {"aevb": 101, "wake_sleep": 101, "mcem": 2}
+
 
 class DatasetFacts(NamedTuple):
     """What a run needs to know of a dataset before it is loaded."""
@@ -256,6 +260,19 @@ class RunConfig(BaseModel):
     def replace(self, /, **changes: Any) -> "RunConfig":
         """The same run with some settings changed, validated anew."""
         return RunConfig(**{**self.model_dump(), **changes})
+
+
+def authors_of_2014(algorithm: str) -> dict[str, Any]:
+    """What the paper's graphics and its authors' code of 28 April 2014 tell of each run of an algorithm.
+
+    That code is three days older than the version of the paper that is replicated.
+    """
+    return {
+        "preparation": "authors",
+        "initialisation": "near_zero",
+        "prior_on": "authors",
+        "warm_up_steps": WARM_UP_STEPS[algorithm],
+    }
 
 
 def _explain(error: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ from scipy.special import logsumexp
 matplotlib.use("agg")
 
 from replication import data, published
-from replication.config import RunConfig
+from replication.config import WARM_UP_STEPS, RunConfig
 from replication.model import baselines, networks
-from replication.paper import graphics, readings
+from replication.paper import graphics
 from replication.plots import graphics as drawings
 from replication.runs import training
 from replication.runs.checkpoints import Run
@@ -198,7 +198,7 @@ def test_every_first_dashed_point_has_room_for_the_warm_up(points):
     # 125.0 to 125.2 minibatches for wake-sleep on Frey Face, whatever the number of latent variables, and more
     # everywhere else. Fails if the count begins after the warm-up.
     room = points.set_index(["dataset", "algorithm", "n_latent"])["steps_at_start"].dropna().sort_index()
-    assert len(room) == 21 and room.min() > readings.WARM_UP_STEPS["aevb"]
+    assert len(room) == 21 and room.min() > WARM_UP_STEPS["aevb"]
     asleep = room["frey_face", "wake_sleep"]
     assert asleep.min() == room.min() and np.ptp(asleep) < 0.3
     lost = graphics.lost_at_start(points)

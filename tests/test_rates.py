@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from replication import data
-from replication.config import RunConfig
+from replication.config import WARM_UP_STEPS, RunConfig
 from replication.errors import DivergedError
 from replication.paper import experiments, rates, readings, reference
 from replication.paper.plans import make_plan
@@ -106,7 +106,7 @@ def test_the_rates_of_the_reading_are_those_that_are_closest():
     of_authors = [tuple(some[name] for name in rates.CANDIDATE) for some in settings]
     assert [*closest[rates.CANDIDATE].itertuples(index=False, name=None)] == of_authors
     for group, rows in table.groupby(rates.GROUP):
-        assert {*rows["warm_up_steps"]} == {readings.WARM_UP_STEPS[group[2]], *([0] if group[0] == "log_px" else [])}
+        assert {*rows["warm_up_steps"]} == {WARM_UP_STEPS[group[2]], *([0] if group[0] == "log_px" else [])}
         for steps, alike in rows.groupby("warm_up_steps"):
             i = LEARNING_RATES.index(alike.loc[alike["distance"].idxmin(), "learning_rate"])
             neighbours = {*LEARNING_RATES[max(0, i - 1) : i + 2]} - ({0.1} if group[:3] in DIVERGE else set())

@@ -5,7 +5,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 
 from replication import paths
-from replication.config import LEFT_OUT_OF_NAMES, ConfigError, RunConfig
+from replication.config import LEFT_OUT_OF_NAMES, ConfigError, RunConfig, authors_of_2014
 from replication.paper import evidence, experiments, names, notebook, readings
 from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import make_plan
@@ -37,7 +37,7 @@ def test_an_override_goes_over_the_reading():
 def test_a_departure_from_the_text_is_said():
     # Fails if a choice of `authors` contradicts the text and the README does not say so.
     for (_, _, algorithm), choice in readings.AUTHORS.choices.items():
-        common = {**readings.AUTHORS_OF_2014, "warm_up_steps": readings.WARM_UP_STEPS[algorithm]}
+        common = authors_of_2014(algorithm)
         settings = [choice.settings, *choice.of_size.values()]
         own = {name for some in settings for name, value in some.items() if value != common.get(name)}
         assert bool(choice.leaves_the_text) == bool(own - {"learning_rate", "log_var_factor"})

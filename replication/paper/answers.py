@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from replication.config import N_MCEM_LEAPFROG, N_MCEM_UPDATES
+from replication.config import N_MCEM_LEAPFROG, N_MCEM_UPDATES, WARM_UP_STEPS
 from replication.paper import claims, comparison, evidence, names
 from replication.paper.changes import NO_CHANGE, Change
-from replication.paper.readings import WARM_UP_STEPS
 from replication.runs import curves, parallel
 from replication.runs.records import Record
 

@@ -13,7 +13,6 @@ from scipy.special import xlog1py, xlogy
 from replication import config
 from replication.model.baselines import MIN_STDDEV
 from replication.paper import reference
-from replication.paper.readings import WARM_UP_STEPS
 from replication.runs.curves import CURVE as TIDY_CURVE
 from replication.runs.curves import SIZE
 
@@ -233,7 +232,7 @@ def lost_at_start(points: pd.DataFrame) -> pd.DataFrame:
     start = starts().query(f"{is_asleep} and split == 'train'").set_index("n_latent")["start"]
     m = MINIBATCH["frey_face"]
     lost = pd.DataFrame({"lost": (top - points["value"]) * points["steps"] * m})
-    return lost.assign(in_warm_up=(top - start) * WARM_UP_STEPS["wake_sleep"] * m)
+    return lost.assign(in_warm_up=(top - start) * config.WARM_UP_STEPS["wake_sleep"] * m)
 
 
 def standard_gaussian(x: np.ndarray) -> float:

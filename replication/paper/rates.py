@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 
 from replication import paths
-from replication.config import RunConfig
+from replication.config import WARM_UP_STEPS, RunConfig
 from replication.files import read_verified
 from replication.paper import names, reference
 from replication.paper.comparison import FIT_UNTIL, compare
 from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import make_plan
-from replication.paper.readings import AUTHORS, WARM_UP_STEPS
+from replication.paper.readings import AUTHORS
 from replication.runs import curves
 from replication.runs.curves import CURVE
 from replication.runs.records import Record, existing

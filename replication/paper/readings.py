@@ -9,7 +9,7 @@ learning rates as the paper's words say. rates.py has both rules.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from replication.config import ConfigError
+from replication.config import ConfigError, authors_of_2014
 
 
 class Choice(NamedTuple):
@@ -59,16 +59,9 @@ TEXT = Reading(
     },
 )
 
-# The warm-up of the authors' code of 28 April 2014, three days before the version of the paper that is replicated.
-# Parameters move from the 102nd step on: the test is "more than 100 steps before". A step of Monte Carlo EM has 5
-# updates, and its parameters move from the 11th update on.
-WARM_UP_STEPS = {"aevb": 101, "wake_sleep": 101, "mcem": 2}
-# What that code and the paper's graphics tell of every run.
-AUTHORS_OF_2014: dict[str, Any] = {"preparation": "authors", "initialisation": "near_zero", "prior_on": "authors"}
-
 
 def _authors(algorithm: str, **settings: Any) -> dict[str, Any]:
-    return {**AUTHORS_OF_2014, "warm_up_steps": WARM_UP_STEPS[algorithm], **settings}
+    return {**authors_of_2014(algorithm), **settings}
 
 
 AUTHORS = Reading(

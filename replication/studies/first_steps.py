@@ -7,7 +7,7 @@ import pandas as pd
 import tensorflow as tf
 
 from replication import algorithms, data, draws
-from replication.config import RunConfig
+from replication.config import RunConfig, authors_of_2014
 from replication.model.estimators import sgvb_b
 from replication.runs import evaluation, running_mean, training
 from replication.runs.checkpoints import Run
@@ -23,10 +23,7 @@ FREY_FACE = RunConfig(  # AEVB as the reading `authors` has it, but for the unit
     samples_total=1,
     batch_size=500,
     learning_rate=0.02,
-    preparation="authors",
-    initialisation="near_zero",
-    prior_on="authors",
-    warm_up_steps=101,
+    **authors_of_2014("aevb"),
 )
 
 MCEM = brute_force.config(  # figure 3 with N = 1000 as the reading `authors` has it, but for what is asked about
