@@ -52,7 +52,7 @@ SIZES = {
     "quick": Sizes(
         figure2_samples={"mnist": 500_000, "frey_face": 1_000_000, "digits": 2_000_000},
         figure3_samples=250_000,
-        figure3_n_evaluated=200,
+        figure3_n_evaluated=100,
         estimators_samples=100_000,
         minibatches_samples=100_000,
         full_vb_samples=100_000,
