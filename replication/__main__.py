@@ -80,21 +80,19 @@ def export(
     todo = _todo(profile, only, None, reading, seed)
     with parallel.without_greetings():
         from replication import exported
-    written = exported.write(todo, folder)
+    written = exported.write(todo, folder, profile)
     wrote = f"Wrote {parallel.counted(len(written), 'run')} into {folder}."
     print(f"{wrote} On the machine with the GPU: python3 {folder.name}/runner.py")
 
 
 @app.command()
-def collect(
-    folder: Annotated[Path, typer.Argument(help="the exported folder, as it came back")], profile: Profile = "paper"
-) -> None:
+def collect(folder: Annotated[Path, typer.Argument(help="the exported folder, as it came back")]) -> None:
     """Make records of exported runs that were trained elsewhere, after a check of their last bound."""
     from replication.runs import parallel
 
     with parallel.without_greetings():
         from replication import exported
-    for record in exported.collect(folder, paths.runs(profile)):
+    for record in exported.collect(folder, paths.runs(exported.profile_of(folder))):
         print(f"{record.config.run_id}: {record.samples_evaluated:,} samples")
 
 

@@ -57,6 +57,8 @@ USED_BY = {
 # steps before". A step of Monte Carlo EM has 5 updates, and its parameters move from the 11th update on.
 WARM_UP_STEPS = {"aevb": 101, "wake_sleep": 101, "mcem": 2}
 
+MAX_SIZE = 100_000  # of a network, a minibatch, a number of draws: beyond it no machine has the memory
+
 
 class DatasetFacts(NamedTuple):
     """What a run needs to know of a dataset before it is loaded."""
@@ -106,19 +108,24 @@ class RunConfig(BaseModel):
     preparation: Literal["own", "authors"] = Field(
         "own", description="MNIST over 255 and a split of Frey Face of our own; or the authors': over 256, their split"
     )
-    n_latent: int = Field(gt=0, description="dimensionality of z")
-    n_hidden: int = Field(gt=0, description="units in the one hidden layer of encoder and decoder")
-    samples_total: int = Field(gt=0, description="training samples to evaluate; not part of the run's identity")
+    n_latent: int = Field(gt=0, le=MAX_SIZE, description="dimensionality of z")
+    n_hidden: int = Field(gt=0, le=MAX_SIZE, description="units in the one hidden layer of encoder and decoder")
+    samples_total: int = Field(
+        gt=0, le=10**12, description="training samples to evaluate; not part of the run's identity"
+    )
     # One has no standard error.
     n_train: int = Field(gt=1, description="N, the first datapoints of the training set; all of them by default")
     estimator: Literal["sgvb_b", "sgvb_a", "score_function", "score_function_baseline"] = Field(
         "sgvb_b", description="estimator of the lower bound's gradient, for AEVB"
     )
-    batch_size: int = Field(100, gt=0, description="M, datapoints per minibatch")
-    n_mc_samples: int = Field(1, gt=0, description="L, samples of z per datapoint")
+    batch_size: int = Field(100, gt=0, le=MAX_SIZE, description="M, datapoints per minibatch")
+    n_mc_samples: int = Field(1, gt=0, le=MAX_SIZE, description="L, samples of z per datapoint")
     learning_rate: float = Field(0.01, gt=0, description="Adagrad's learning rate, the paper's global stepsize")
     warm_up_steps: int = Field(
-        0, ge=0, description="first steps that only fill Adagrad's accumulator; 101 under the authors' warm-up of 100"
+        0,
+        ge=0,
+        lt=2**31,
+        description="first steps that only fill Adagrad's accumulator; 101 under the authors' warm-up of 100",
     )
     initialisation: Literal["paper_sd", "paper_variance", "near_zero", "fan_in"] = Field(
         "paper_sd",
@@ -158,7 +165,9 @@ class RunConfig(BaseModel):
         "weights (5 N), or in its 10 leapfrog steps as well (15 N)",
     )
     metric: Literal["bound", "log_px"] = Field("bound", description="what the curve shows: the bound, or log p(x)")
-    n_evaluated: int = Field(1000, gt=1, description="the first datapoints of each split that log p(x) is estimated on")
+    n_evaluated: int = Field(
+        1000, gt=1, le=MAX_SIZE, description="the first datapoints of each split that log p(x) is estimated on"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of initialisation, minibatches and noise")
 
     def __init__(self, /, **settings: Any):

@@ -78,6 +78,11 @@ def _named(variable: str, error: type[ReplicationError]) -> Path | None:
         raise error(f"{variable} is {text}, but there is no such home. Write the folder out in full.") from cause
 
 
+def is_recorded_only() -> bool:
+    """Whether nothing may be trained or computed: $REPLICATION_RECORDED_ONLY is set, to anything but 0 or false."""
+    return os.environ.get("REPLICATION_RECORDED_ONLY", "").strip().lower() not in ("", "0", "false")
+
+
 def runs(profile: str) -> Path:
     """The folder of a profile's records: those at paper scale are committed, the others are outputs."""
     return DATA / "runs" if profile == "paper" else out(profile) / "runs"

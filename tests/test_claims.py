@@ -65,7 +65,7 @@ def test_a_limit_that_decides_nothing_is_not_in_the_range():
     cases = pd.DataFrame({
         "ours": [1.0, 2.0, 3.0], "holds": [None, True, True], "is_at_least": [("ours",), (), ("ours", "paper")],
     })  # fmt: skip
-    assert claims.range_in_words(cases, "ours") == "2.00 to >= 3.00"
+    assert claims.range_in_words(cases, "ours") == "2.00 to at least 3.00"
     assert claims.counted(cases) == "2 of 2"
 
 

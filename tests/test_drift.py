@@ -1,6 +1,6 @@
 """Has the science moved? Recorded runs, trained anew to their first evaluation point, and three short ones exactly.
 
-`make drift`, two minutes on 2 cores.
+`make drift` runs it.
 """
 
 import hashlib

@@ -64,6 +64,14 @@ def test_overrides_reach_every_run_and_the_figures_name():
     assert chosen.figure_suffix == "-seed=3-initialisation=fan_in"
 
 
+def test_many_overrides_give_a_name_that_a_disk_takes():
+    # Fails if a figure cannot be written after hours of training, or if two of them share a name.
+    many = {"initialisation": "paper_variance", "targets": "binarised", "hidden_units": "softplus", "batch_size": 50,
+            "learning_rate": 0.123456, "warm_up_steps": 123456, "n_mc_samples": 12, "weight_prior": 0.123}  # fmt: skip
+    one, other = (make_plan("paper", overrides={**many, "n_hidden": n}).figure_suffix for n in (100, 101))
+    assert max(len(one), len(other)) < 200 and one != other and one.startswith("-initialisation=paper_variance-")
+
+
 def test_a_figure_of_some_datasets_does_not_replace_the_standard_one():
     assert make_plan("paper", datasets="mnist").figure_suffix == "-datasets=mnist"
     standard = [

@@ -15,7 +15,7 @@ import pytest
 from jupyter_core.utils import run_sync
 
 from replication import paths
-from replication.batch import notebooks
+from replication.batch import local, notebooks
 from replication.errors import RecordError, ReplicationError
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -104,6 +104,12 @@ def write(tmp_path, monkeypatch):
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
 
     return write
+
+
+def test_an_unknown_notebook_leaves_no_folder(tmp_path):
+    with pytest.raises(ReplicationError, match="passwd"):
+        local.execute("../../etc/passwd", {}, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_notebooks_of_a_batch_share_a_kernel_but_no_variable(write, tmp_path):
@@ -266,7 +272,7 @@ def test_a_failed_execution_leaves_the_notebook_as_it_was(write, tmp_path, monke
 def test_notebooks_are_read_and_written_as_utf8_whatever_the_locale(write, tmp_path):
     # Fails if a machine with an ASCII locale, such as a small container, cannot read what it has overwritten.
     write("1_umlaut", "print('ü')")
-    script = "import sys, pathlib; from replication.batch import notebooks; from replication import paths; "
+    script = "import sys, pathlib; from replication.batch import local, notebooks; from replication import paths; "
     script += "paths.ROOT = pathlib.Path(sys.argv[1]); notebooks.execute_in_place(paths.ROOT)"
     ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     run = subprocess.run([sys.executable, "-c", script, tmp_path], env=ascii_only, capture_output=True, text=True)

@@ -218,7 +218,7 @@ def test_unwritable_folder_is_an_error_with_its_cure(tiny, tmp_path):
         lambda folder, run: records.save(run, ROWS, {}, folder),
         lambda folder, run: local.execute("2_lower_bound", {}, folder),
         lambda folder, run: figures.save(plt.figure(), [folder / "figure.svg"]),
-        lambda folder, run: exported.write([run], folder / "for-the-gpu"),
+        lambda folder, run: exported.write([run], folder / "for-the-gpu", "quick"),
         lambda folder, run: parallel.work_off([parallel.Job("job", print, (), folder / "log")], 1)[1]["job"].reason,
     ],
     ids=["a file", "a record", "a notebook", "a figure", "an export", "a log"],
@@ -276,6 +276,13 @@ def test_disk_that_fills_up_during_a_run_keeps_the_last_checkpoint(tiny, tmp_pat
     assert checkpoints.path(tiny).read_bytes() == good
     assert records.load(tiny, tmp_path).samples_evaluated == 4000
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(("value", "is_on"), [("1", True), ("true", True), (" 1", True), ("", False), ("0", False)])
+def test_recorded_only_is_on_unless_it_is_empty_or_0(monkeypatch, value, is_on):
+    # Fails if a notebook of somebody who writes "true" trains for hours.
+    monkeypatch.setenv("REPLICATION_RECORDED_ONLY", value)
+    assert paths.is_recorded_only() == is_on
 
 
 def test_recorded_only_turns_a_missing_record_into_an_error(tiny, tmp_path, monkeypatch):

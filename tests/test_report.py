@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from replication.errors import RecordError, ReplicationError
-from replication.paper import comparison, report
+from replication.paper import comparison, names, reference, report
 from replication.paper.plans import make_plan
 from replication.runs.curves import CURVE
 
@@ -43,6 +43,18 @@ def test_the_readme_shows_the_current_verdict(reports):
     for name, block in report.readme_blocks(reports).items():
         _, between, _ = report.split_readme(text, name)
         assert between.strip() == block
+
+
+def test_every_group_of_misses_is_named(reports):
+    # Fails if the largest miss hides behind a group of more curves.
+    judged = reports["authors"].judged
+    for (metric, dataset, algorithm), rows in judged[judged["verdict"].isin(("above", "below"))].groupby(
+        ["metric", "dataset", "algorithm"]
+    ):
+        where = f"{names.ALGORITHMS[algorithm]} on {names.DATASETS[dataset]} in figure {reference.FIGURES[metric]}"
+        said = report.misses(reports["authors"])
+        assert f"{len(rows)} of {where} (" in said
+        assert f"{rows['difference'].abs().max():.1f}" in said.split(where)[1].split(")")[0]
 
 
 def test_a_readme_without_markers_is_refused():

@@ -10,7 +10,7 @@ from typing import Any
 from replication import data, paths
 from replication.batch import dependencies, notebooks
 from replication.errors import ReplicationError, UnreachableError
-from replication.files import explained, locked
+from replication.files import locked
 from replication.paper import plans, reference, report
 from replication.paper.experiments import all_runs
 from replication.paper.plans import Plan, make_plan
@@ -115,8 +115,6 @@ def _is_current(notebook: str, plan: Plan) -> bool:
 def execute(notebook: str, parameters: Mapping[str, str], out: Path) -> None:
     """Execute a notebook beside the logs and move it: a failed one stays there with its traceback."""
     draft = out / "logs" / f"{notebook}.ipynb"
-    with explained(draft):
-        draft.parent.mkdir(parents=True, exist_ok=True)
     notebooks.execute(notebook, draft, parameters)
     draft.replace(out / draft.name)
 

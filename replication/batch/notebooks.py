@@ -39,6 +39,8 @@ def execute(notebook: str, executed: Path, parameters: Mapping[str, str]) -> Non
     import papermill  # here only: it takes a second
 
     (committed,) = _chosen(paths.NOTEBOOKS, notebook)
+    with explained(executed):
+        executed.parent.mkdir(parents=True, exist_ok=True)
     for is_last in (False, True):
         try:
             kernel = _kernel()

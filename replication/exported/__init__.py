@@ -30,8 +30,8 @@ COUNTER = re.compile(r"(@[A-Za-z_]*?)_\d+(?=[_.])")
 SAME_PRECISION = ("precision = [DEFAULT, DEFAULT]", "precision = [HIGHEST, HIGHEST]")  # or a GPU multiplies in TF32
 
 
-def write(configs: Iterable[RunConfig], folder: Path) -> list[RunConfig]:
-    """Save the programs of the runs that can go, with the runner, in a new folder; returns these runs.
+def write(configs: Iterable[RunConfig], folder: Path, profile: str) -> list[RunConfig]:
+    """Save the programs of the runs of a profile that can go, with the runner, in a new folder; returns these runs.
 
     They start from their first step. Only a run whose curve is the bound can go: the estimates of log p(x) need more
     than one program. Raises ReplicationError where there is none, the folder exists, or the disk refuses.
@@ -45,11 +45,11 @@ def write(configs: Iterable[RunConfig], folder: Path) -> list[RunConfig]:
         raise ReplicationError(f"{folder} exists already: collect what is in it, or choose another folder.")
     with explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _write(runs, folder)
+        _write(runs, folder, profile)
     return runs
 
 
-def _write(runs: Sequence[RunConfig], folder: Path) -> None:
+def _write(runs: Sequence[RunConfig], folder: Path, profile: str) -> None:
     """Fill a folder beside the one that is wanted, then rename it."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         unfinished = Path(temporary) / "exported"
@@ -58,12 +58,17 @@ def _write(runs: Sequence[RunConfig], folder: Path) -> None:
         jobs = []
         with bar(len(runs), "runs") as progress:
             for config in runs:
-                jobs.append(_job(RunElsewhere(config), unfinished, arrays))
+                jobs.append({"profile": profile, **_job(RunElsewhere(config), unfinished, arrays)})
                 progress.update()
         np.savez_compressed(unfinished / runner.ARRAYS, **cast(dict[str, Any], arrays))
         (unfinished / runner.JOBS).write_text(json.dumps(jobs), encoding="utf-8")
         shutil.copy(runner.__file__, unfinished / "runner.py")
         unfinished.replace(folder)
+
+
+def profile_of(folder: Path) -> str:
+    """The profile whose runs were exported; raises RecordError where the folder is none that `write` made."""
+    return _jobs(folder)[0]["profile"]
 
 
 def collect(folder: Path, records_folder: Path) -> list[Record]:

@@ -108,7 +108,7 @@ class Device:
 def train(job: dict, deadline: float, until: float, platform_name: str) -> None:
     """Train one run to its end, the deadline or `until`, evaluated at its points on the way.
 
-    Exits with a message where the run diverges: where the objective, an evaluation or the weights are not finite.
+    Exits with a message where the run diverges: where the objective, an evaluation or the state is not finite.
     """
     file = FOLDER / TRAINED / f"{job['run_id']}.npz"
     arrays = np.load(FOLDER / ARRAYS)
@@ -144,7 +144,7 @@ def train(job: dict, deadline: float, until: float, platform_name: str) -> None:
         if target in points:
             evaluated = state[1 : 1 + job["n_params"]]
             row = _evaluate(bound(*evaluated, x_test, device.put(np.int64(points[target]))))
-            if not all(np.isfinite(np.asarray(x)).all() for x in (*row.values(), *evaluated)):
+            if not all(np.isfinite(np.asarray(x)).all() for x in (*row.values(), *state)):
                 progress["first_bad"] = target - 1
                 break
             progress["rows"].append({"step": target, **row, "seconds": progress["seconds"]})

@@ -22,11 +22,6 @@ def to_unit_square(z: np.ndarray) -> np.ndarray:
     return norm.cdf(z)
 
 
-def from_unit_square(u: np.ndarray) -> np.ndarray:
-    """Points of the unit square through the inverse Gaussian CDF: z, shaped as u."""
-    return norm.ppf(u)
-
-
 def manifold(params: Params, side: int) -> np.ndarray:
     """Decoder means [side^2, D] over the unit square; raises LatentError unless the latent space is 2-D."""
     if (n_latent := n_latent_of(params)) != 2:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from replication.model.latent import Proposals  # imports TensorFlow
 
 EXPLODED = -10_000  # nats; no run that only learns slowly is so far down
-CLEAR = 2  # standard errors beyond which a change counts
+CLEAR = 2  # times what chance does: beyond that a change counts
 EDGE = norm.ppf(0.9)  # of a latent variable: beyond it lies a tenth of the prior
 
 
@@ -98,18 +98,19 @@ def change(made: Change) -> list[str]:
     on_test = made.effect[made.effect["split"] == "test"]
     lines = []
     for dataset, rows in on_test.groupby("dataset", sort=False):
-        clear = rows["difference"].abs() > CLEAR * rows["se"]
+        clear = rows["difference"].abs() > CLEAR * rows["by_chance"]
         higher, lower = ((clear & side).sum() for side in (rows["difference"] > 0, rows["difference"] < 0))
-        ends = [f"{row.difference:+.1f} ± {row.se:.1f}" for row in rows.sort_values("difference").itertuples()]
-        knows_seeds = (rows["se_from"] == "seeds").all()
+        low, high, by_chance = rows["difference"].min(), rows["difference"].max(), rows["by_chance"].dropna().unique()
         lines.append(
             f"With {made.words} on {names.DATASETS[str(dataset)]}, minus the standard run at the last point that both "
-            f"have, on test: {ends[0] if len(ends) == 1 else f'{ends[0]} to {ends[-1]}'} nats (± one standard error). "
+            f"have, on test: {names.range_in_words(low, high, '{:+.1f}'.format)} nats. "
             + (
-                f"Beyond {CLEAR} standard errors: {higher} of {parallel.counted(len(rows), 'pair')} of runs higher, "
-                f"{lower} lower."
-                if knows_seeds
-                else "The error is over datapoints: without runs of several seeds it is not known what chance does."
+                f"Two standard runs of different seeds are "
+                f"{names.range_in_words(by_chance.min(), by_chance.max(), '{:.1f}'.format)} nats apart (a standard "
+                f"deviation); by more than {CLEAR} of these {higher} of {parallel.counted(len(rows), 'pair')} of runs "
+                f"are higher, {lower} lower."
+                if rows["by_chance"].notna().all()
+                else "Without runs of several seeds it is not known what chance does to such a difference."
             )
         )
     if made.words and on_test.empty and not made.n_alone:
@@ -172,7 +173,10 @@ def marginal_likelihood(runs: list[Record], made: Change = NO_CHANGE) -> str:
         if len(drawn) == len(best):
             paper = _in_order(drawn, "paper")
             first = next(iter(paper))
+            lead = best["value"].iloc[0] - best["value"].iloc[1] if len(best) > 1 else np.inf
             wins = "wins there, too" if first == next(iter(ours)) else "wins there"
+            if lead < claims.LESS:
+                wins = f"wins there; here the first two are within {claims.LESS:g} nat"
             lines.append(
                 f"{where} in the paper, after {names.scientific(drawn['point'].iloc[0])}: {', '.join(paper.values())} "
                 f"nats; {names.ALGORITHMS[first]} {wins}."
@@ -310,8 +314,8 @@ def overfitting_in_the_paper(gaps: pd.DataFrame) -> str:
         )
     if (gaps["ours"] < 0).any():
         lines.append(
-            "Gaps below zero are of short runs: on train the mean over past minibatches is reported, which is behind "
-            "the model."
+            "On train the mean over past minibatches is reported: where the bound still rises fast, it is below the "
+            "model's, and the gap can be below zero."
         )
     return names.in_lines(lines or ["The paper draws no two such curves of these data."])
 

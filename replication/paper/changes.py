@@ -51,10 +51,9 @@ def beside_standard(
     `shown` picks the rows of a table of curves, and their values: by default as the paper reports its own.
 
     `effect` has a row per pair of runs and split: both values at the last evaluation point that they have in common,
-    the difference [nats per datapoint] and its standard error `se`. Where standard runs of that size and algorithm
-    have several seeds, that is root two times their spread, which is what chance does to a difference on the same
-    datapoints (`se_from` seeds). Elsewhere it is that of both evaluations over datapoints (`se_from` datapoints), which
-    leaves out what another seed does.
+    the difference [nats per datapoint], and `by_chance`, how far two standard runs of different seeds are apart, as a
+    standard deviation: root two times that over the recorded seeds of the one panel that has several. It is NaN where
+    no panel of that dataset and algorithm has. The two runs of a pair share their seed, which may bring them closer.
     """
     experiments.say_where_unread(experiment, plan)
     changed = {name: value for name, value in plan.overrides.items() if not _only_chooses(experiment, plan, name)}
@@ -131,16 +130,13 @@ def _effect(run: Record, standard: Record, spread: pd.Series, shown: Shown) -> I
         yield {
             "split": split, "samples": ours["point"], "standard": plain["value"], "changed": ours["value"],
             "difference": ours["value"] - plain["value"],
-            "se": np.hypot(ours["se"], plain["se"]) if seeds is None else seeds * 2**0.5,
-            "se_from": "datapoints" if seeds is None else "seeds",
+            "by_chance": np.nan if seeds is None else seeds * 2**0.5,
         }  # fmt: skip
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Of what pairs share, the columns in which they differ."""
-    table = pd.DataFrame(
-        rows, columns=[*PAIR, "split", "samples", "standard", "changed", "difference", "se", "se_from"]
-    )
+    table = pd.DataFrame(rows, columns=[*PAIR, "split", "samples", "standard", "changed", "difference", "by_chance"])
     alike = [name for name in PAIR if table[name].nunique() < 2 and name not in ALWAYS_SHOWN]
     return table.drop(columns=alike)
 

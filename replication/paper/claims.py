@@ -208,7 +208,7 @@ def arrived(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def range_in_words(cases: pd.DataFrame, source: str, digits: int = 2) -> str:
-    """The range of what a claim measures; `>=` marks a limit that a curve does not resolve.
+    """The range of what a claim measures; "at least" marks a limit that a curve does not resolve.
 
     A limit that does not decide whether the claim holds is left out, as it is in `counted`.
     """
@@ -218,7 +218,7 @@ def range_in_words(cases: pd.DataFrame, source: str, digits: int = 2) -> str:
     if np.isnan(low):
         return "not drawn"
     is_limit = [source in sources for sources in cases["is_at_least"]]
-    limit = ">= " if any(is_limit) and high == cases[source][is_limit].max() else ""
+    limit = "at least " if any(is_limit) and high == cases[source][is_limit].max() else ""
     if f"{low:.{digits}f}" == f"{high:.{digits}f}":
         return f"{limit}{low:.{digits}f}"
     return f"{low:.{digits}f} to {limit}{high:.{digits}f}"

@@ -1,5 +1,6 @@
 """What is asked for: a profile, a seed, datasets, a reading and changed settings of the runs, checked."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ OVERRIDES_SYNTAX = (
     "Write overrides = {'initialisation': 'fan_in'} in a notebook, and for papermill -y 'overrides: {initialisation: "
     "fan_in}'."
 )
+MAX_SUFFIX = 150  # characters
 SET_OTHERWISE = {
     "dataset": "choose by the parameter datasets.",
     "seed": "it is a parameter of its own.",
@@ -35,11 +37,17 @@ class Plan(NamedTuple):
 
     @property
     def figure_suffix(self) -> str:
-        """Tells figures of other datasets, another seed, reading or assumption apart from the standard ones."""
+        """Tells figures of other datasets, another seed, reading or assumption apart from the standard ones.
+
+        A long one ends in a hash: most disks refuse names beyond 255 bytes.
+        """
         changes = {} if self.datasets == standard_datasets(self.profile) else {"datasets": "+".join(self.datasets)}
         changes |= {} if self.reading is readings.STANDARD else {"reading": self.reading.name}
         changes |= ({"seed": self.seed} if self.seed else {}) | dict(self.overrides)
-        return "".join(f"-{name}={value}" for name, value in changes.items())
+        suffix = "".join(f"-{name}={value}" for name, value in changes.items())
+        if len(suffix) <= MAX_SUFFIX:
+            return suffix
+        return f"{suffix[:MAX_SUFFIX]}-{hashlib.sha256(suffix.encode()).hexdigest()[:8]}"
 
 
 def without_effect(plan: Plan) -> str:

@@ -1,7 +1,5 @@
 """The records of an experiment: read where they are there, trained where they are missing."""
 
-import os
-
 from replication import paths
 from replication.config import RunConfig
 from replication.errors import RecordError
@@ -14,7 +12,7 @@ def load_or_train(configs: list[RunConfig], profile: str) -> list[records.Record
 
     At paper scale a record that does not reach `samples_total` yet is taken as it is: `python -m replication train`
     extends it. Elsewhere it is what an interruption left, and is trained to its end.
-    Raises RecordError for a missing record where $REPLICATION_RECORDED_ONLY is 1, and where there is nothing to load.
+    Raises RecordError for a missing record where $REPLICATION_RECORDED_ONLY is set, and where there is nothing to load.
     """
     if not configs:
         raise RecordError(
@@ -24,9 +22,9 @@ def load_or_train(configs: list[RunConfig], profile: str) -> list[records.Record
     folder = paths.runs(profile)
     is_there = records.load if profile == "paper" else records.is_complete
     missing = [config for config in configs if not is_there(config, folder)]
-    if missing and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
+    if missing and paths.is_recorded_only():
         raise RecordError(
-            f"REPLICATION_RECORDED_ONLY=1, but these runs have no record in {folder}:\n"
+            f"REPLICATION_RECORDED_ONLY is set, but these runs have no record in {folder}:\n"
             + "\n".join(f"  {config.run_id}" for config in missing)
             + f"\nTrain them with `python -m replication train --profile {profile}`."
         )

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,14 +18,14 @@ def load_or_compute(
 ) -> pd.DataFrame:
     """The table `name` of a profile, computed where it is missing or was computed from something other than `source`.
 
-    Raises RecordError where it would have to be computed although $REPLICATION_RECORDED_ONLY is 1, or is damaged.
+    Raises RecordError where it would have to be computed although $REPLICATION_RECORDED_ONLY is set, or is damaged.
     """
     digest = sha256(json.dumps(source, sort_keys=True).encode())[:8]
     bundle = Bundle(paths.tables(profile) / f"{name}-{digest}", "facts.json", {"table.csv": Hash("table_sha256")})
     stored = bundle.read("table.csv")
-    if stored is None and os.environ.get("REPLICATION_RECORDED_ONLY") == "1":
+    if stored is None and paths.is_recorded_only():
         raise RecordError(
-            f"REPLICATION_RECORDED_ONLY=1, but there is no table {bundle.folder}. Run without it to compute it."
+            f"REPLICATION_RECORDED_ONLY is set, but there is no table {bundle.folder}. Run without it to compute it."
         )
     if stored is None:
         with locked(bundle.folder):

@@ -81,7 +81,7 @@ class Engine:
     def advance(self, run: Run, target: int) -> tuple[Run, float]:
         """One compiled call of some CHUNK_SECONDS towards step `target`; also the mean objective over its steps.
 
-        Raises DivergedError, naming the first step whose objective is not finite, or the last where its update is not.
+        Raises DivergedError, naming the first step of which the objective or the update is not finite.
         """
         if not self.steps_per_call:
             self.run_steps(run.state, 0)  # compiles outside the clock
@@ -90,16 +90,30 @@ class Engine:
         start = time.perf_counter()
         state, (total, squared), first_bad = self.run_steps(run.state, n_steps, run.sums[-1][1:])
         sums = running_mean.Sums(run.step + n_steps, float(total), float(squared))
-        first_bad = int(first_bad)
         seconds = time.perf_counter() - start
-        if first_bad >= 0:
-            raise self._diverged(run, f"the bound is not finite at step {first_bad}", first_bad)
-        if not _is_finite(state):  # an objective is computed before its update, so the last update needs a look
-            raise self._diverged(run, f"the update of step {state.step - 1} is not finite", int(state.step) - 1)
+        bad_steps = [int(first_bad)] if first_bad >= 0 else []
+        if not _is_finite(state):
+            bad_steps.append(self._first_bad_update(run, n_steps))
+        if bad_steps:
+            step = min(bad_steps)
+            what = "the bound" if step == first_bad else "the update"
+            raise self._diverged(run, f"{what} is not finite at step {step}", step)
         self.steps_per_call = max(1, min(10 * n_steps, int(n_steps * CHUNK_SECONDS / seconds)))
         objective = (sums.total - run.sums[-1].total) / n_steps
         sums_so_far = running_mean.append(run.sums, sums, self.config.samples_per_step)
         return run._replace(state=state, sums=sums_so_far, seconds=run.seconds + seconds), objective
+
+    def _first_bad_update(self, run: Run, n_steps: int) -> int:
+        """The step of the first of the next updates that is not finite, by halving: it does not depend on `n_steps`.
+
+        Adagrad's sums may overflow many steps before the objective does.
+        """
+        n_good, n_bad = 0, n_steps
+        while n_bad - n_good > 1:
+            middle = (n_good + n_bad) // 2
+            state, *_ = self.run_steps(run.state, middle)
+            n_good, n_bad = (middle, n_bad) if _is_finite(state) else (n_good, middle)
+        return run.step + n_good
 
     def evaluate(self, run: Run, is_end: bool) -> list[dict]:
         """The rows of the curve for both splits, as `config.metric` asks; `is_end` says that the run ends here.
