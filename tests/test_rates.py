@@ -76,16 +76,16 @@ def test_a_candidate_is_as_close_as_the_closest_not_as_the_one_before_it():
     assert tuple(rates._closest(per_panel)) == (0, 0.1)
 
 
-DIVERGE = (("bound", "mnist", "aevb"), ("bound", "frey_face", "wake_sleep"))  # with 0.1
+DIVERGE = [("mnist", "aevb", n) for n in (10, 20, 200)] + [("frey_face", "wake_sleep", n) for n in (2, 10, 20)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("of_group", DIVERGE)
-def test_two_of_the_rates_diverge_after_the_warm_up(of_group):
-    # Notebook 9_readings says so: they have no record.
+@pytest.mark.parametrize("panel", DIVERGE)
+def test_a_rate_of_a_tenth_diverges_after_the_warm_up(panel):
+    # Notebook 9_readings says so: these panels have no record.
     (config,) = [
         run for run in rates.candidates()
-        if (run.metric, run.dataset, run.algorithm) == of_group and (run.learning_rate, run.n_latent) == (0.1, 10)
+        if run.metric == "bound" and run.learning_rate == 0.1 and (run.dataset, run.algorithm, run.n_latent) == panel
     ]  # fmt: skip
     engine = training.Engine(config, data.load(config.dataset, config.preparation))
     run = Run(engine.initial_state)
@@ -109,7 +109,7 @@ def test_the_rates_of_the_reading_are_those_that_are_closest():
         assert {*rows["warm_up_steps"]} == {WARM_UP_STEPS[group[2]], *([0] if group[0] == "log_px" else [])}
         for steps, alike in rows.groupby("warm_up_steps"):
             i = LEARNING_RATES.index(alike.loc[alike["distance"].idxmin(), "learning_rate"])
-            neighbours = {*LEARNING_RATES[max(0, i - 1) : i + 2]} - ({0.1} if group[:3] in DIVERGE else set())
+            neighbours = {*LEARNING_RATES[max(0, i - 1) : i + 2]}
             assert neighbours <= {*alike["learning_rate"]}, (group, steps)
 
 
