@@ -118,3 +118,10 @@ def test_the_table_of_readings_says_every_setting_of_the_authors_runs():
         "101 warm-up steps, encoder's log variance at 0.1, no warm-up with N = 50000",
         "2 warm-up steps, leapfrog steps count, no warm-up with N = 1000",
     ]
+
+
+def test_units_are_compared_where_the_paper_draws_both_splits():
+    # Fails where a run goes further than the paper's curve on train is drawn.
+    table = evidence.units_on_frey_face()
+    assert len(table) == 8 and table.notna().all(axis=None)
+    assert (table.groupby("n_latent")["samples"].nunique() == 1).all()
