@@ -76,6 +76,14 @@ def test_a_candidate_is_as_close_as_the_closest_not_as_the_one_before_it():
     assert tuple(rates._closest(per_panel)) == (0, 0.1)
 
 
+def test_a_candidate_on_one_panel_of_two_is_not_taken():
+    # Fails if a rate with which the other panel diverges is picked by the panel that it trains.
+    per_panel = pd.DataFrame({
+        "size": [5, 10, 5], "warm_up_steps": 101, "learning_rate": [0.02, 0.02, 0.1], "distance": [0.5, 0.5, 0.4],
+    })  # fmt: skip
+    assert tuple(rates._closest(per_panel)) == (101, 0.02)
+
+
 DIVERGE = [("mnist", "aevb", n) for n in (10, 20, 200)] + [("frey_face", "wake_sleep", n) for n in (2, 10, 20)]
 
 
