@@ -43,8 +43,8 @@ def train(
 def _train(
     config: RunConfig, folder: Path, report: Callable[[int, float], None], checkpoint_seconds: float
 ) -> records.Record:
-    dataset = _dataset(config.dataset, config.preparation)
-    engine = Engine(config, dataset)
+    images = dataset(config.dataset, config.preparation)
+    engine = Engine(config, images)
     run = checkpoints.load(config, engine.initial_state) or Run(engine.initial_state)
     run = run._replace(rows=_without_an_earlier_end(config, run))
     saved_at, record, here = time.monotonic(), None, _here()
@@ -62,8 +62,8 @@ def _train(
             run = _with_contributor(config, run, here)
             run = run._replace(rows=(*run.rows, *engine.evaluate(run, is_end)))
             checkpoints.save(config, run)
-            record = save_record(config, dataset, run, folder)
-    return record or save_record(config, dataset, run, folder)
+            record = save_record(config, images, run, folder)
+    return record or save_record(config, images, run, folder)
 
 
 class Engine:
@@ -169,8 +169,8 @@ class Engine:
 
 
 @lru_cache(maxsize=1)
-def _dataset(name: str, preparation: str) -> data.Dataset:
-    """The runs of a process share it."""
+def dataset(name: str, preparation: str) -> data.Dataset:
+    """The images of a run; the runs of a process share them, since to read MNIST takes half a second."""
     return data.load(name, preparation)
 
 

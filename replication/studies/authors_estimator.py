@@ -13,7 +13,7 @@ import pandas as pd
 import tensorflow as tf
 from scipy.special import logsumexp
 
-from replication import data, draws
+from replication import draws
 from replication.compiled import compiled
 from replication.config import RunConfig
 from replication.model import hmc, networks
@@ -157,7 +157,7 @@ def living(config: RunConfig, report_every: int) -> tuple[networks.Params, int, 
 
     The first report is after one step, as in the paper's figures, and the last at the end.
     """
-    engine = training.Engine(config, data.load(config.dataset, config.preparation))
+    engine = training.Engine(config, training.dataset(config.dataset, config.preparation))
     run, reports = Run(engine.initial_state), dict[str, tuple[np.ndarray, Chains]]()
     n_steps, every = config.samples_total // config.samples_per_step, report_every // config.samples_per_step
     steps = [1, *range(every, n_steps, every)]
@@ -185,7 +185,7 @@ def _on_trained_model(run: Trained) -> list[dict]:
     config = run.config()
     params, n_reports, reports = living(config, run.report_every)
     rows = []
-    for split, x in evaluation.datapoints(config, data.load(config.dataset, config.preparation)).items():
+    for split, x in evaluation.datapoints(config, training.dataset(config.dataset, config.preparation)).items():
         seed_pair = _seed_pair(config, split)
         model = networks.log_joint, (params.decoder,), x
         with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from replication import data, draws
+from replication import draws
 from replication.config import RunConfig, authors_of_2014
 from replication.model import modes, networks
 from replication.runs import evaluation, training
@@ -79,7 +79,7 @@ def config(n_train: int, algorithm: str = "aevb", **settings: Any) -> RunConfig:
 
 def trained(config: RunConfig) -> networks.Params:
     """The parameters at the end of a run; nothing is written."""
-    engine = training.Engine(config, data.load(config.dataset, config.preparation))
+    engine = training.Engine(config, training.dataset(config.dataset, config.preparation))
     run = Run(engine.initial_state)
     while run.step * config.samples_per_step < config.samples_total:
         run, _ = engine.advance(run, config.samples_total // config.samples_per_step)
@@ -88,7 +88,7 @@ def trained(config: RunConfig) -> networks.Params:
 
 def _accuracy(config: RunConfig) -> list[dict]:
     params = trained(config)
-    x = evaluation.datapoints(config, data.load(config.dataset, config.preparation))
+    x = evaluation.datapoints(config, training.dataset(config.dataset, config.preparation))
     exact, sum_error = log_px(networks.to_arrays(params), np.concatenate([part.numpy() for part in x.values()]))
     ends = np.cumsum([len(part) for part in x.values()])[:-1]
     rows = []

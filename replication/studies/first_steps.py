@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import tensorflow as tf
 
-from replication import algorithms, data, draws
+from replication import algorithms, draws
 from replication.config import RunConfig, authors_of_2014
 from replication.model.estimators import sgvb_b
 from replication.runs import evaluation, running_mean, training
@@ -44,7 +44,7 @@ def begin(config: RunConfig, n_steps: int) -> Beginning:
 
     Raises DivergedError where the bound is not finite.
     """
-    engine = training.Engine(config, data.load(config.dataset, config.preparation))
+    engine = training.Engine(config, training.dataset(config.dataset, config.preparation))
     run = Run(engine.initial_state)
     while run.step < n_steps:
         run, _ = engine.advance(run, min(n_steps, running_mean.next_mark(run.step, config.samples_per_step)))
@@ -61,7 +61,7 @@ def starts_of_units(run: RunConfig, n_latents: Iterable[int], seeds: Iterable[in
 
 def _start(config: RunConfig) -> float:
     params = algorithms.build(config).init(tf.constant(config.seed, tf.int64)).params
-    x_test = evaluation.datapoints(config, data.load(config.dataset, config.preparation))["test"]
+    x_test = evaluation.datapoints(config, training.dataset(config.dataset, config.preparation))["test"]
     eps = draws.normal(draws.stream(config.seed, 0, "evaluation", "test"), [1, len(x_test), config.n_latent])
     return float(tf.reduce_mean(sgvb_b(params, x_test, eps).elbo))
 
@@ -98,7 +98,7 @@ def first_report_of_mcem() -> pd.DataFrame:
     for learning_rate, warm_up_steps in RATES_AND_WARM_UPS:
         for seed in SEEDS:
             config = MCEM.replace(learning_rate=learning_rate, warm_up_steps=warm_up_steps, seed=seed)
-            engine = training.Engine(config, data.load(config.dataset, config.preparation))
+            engine = training.Engine(config, training.dataset(config.dataset, config.preparation))
             run, _ = engine.advance(Run(engine.initial_state), 1)
             values = {row["split"]: row["value"] for row in engine.evaluate(run, is_end=False)}
             rows.append([learning_rate, warm_up_steps, seed, values["train"], values["test"]])
