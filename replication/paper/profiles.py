@@ -57,7 +57,7 @@ SIZES = {
         minibatches_samples=100_000,
         full_vb_samples=100_000,
         variance_points=(0, 100_000),
-        variance_sizes=((100, 1), (100, 4)),
+        variance_sizes=((100, 1), (100, 2)),
     ),
     "paper": Sizes(
         figure2_samples={"mnist": 10**8, "frey_face": 10**8, "digits": 10**7},
