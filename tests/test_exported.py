@@ -86,6 +86,12 @@ def test_an_exported_folder_knows_its_profile(tiny, tmp_path, profile):
     # Fails if short runs become records at paper scale.
     exported.write([tiny], tmp_path / "out", profile)
     assert exported.profile_of(tmp_path / "out") == profile
+    jobs = tmp_path / "out" / runner.JOBS
+    jobs.write_text(
+        json.dumps([{name: job[name] for name in job if name != "profile"} for job in json.loads(jobs.read_text())])
+    )
+    with pytest.raises(RecordError, match="says no profile"):
+        exported.profile_of(tmp_path / "out")
 
 
 def test_sums_of_adagrad_that_overflow_end_a_run(tiny, tmp_path):

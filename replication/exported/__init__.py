@@ -67,8 +67,13 @@ def _write(runs: Sequence[RunConfig], folder: Path, profile: str) -> None:
 
 
 def profile_of(folder: Path) -> str:
-    """The profile whose runs were exported; raises RecordError where the folder is none that `write` made."""
-    return _jobs(folder)[0]["profile"]
+    """The profile whose runs were exported; raises RecordError where the folder is none that this `write` made."""
+    try:
+        return _jobs(folder)[0]["profile"]
+    except (IndexError, KeyError) as error:
+        raise RecordError(
+            f"{folder} says no profile, an earlier version exported it: export and train anew."
+        ) from error
 
 
 def collect(folder: Path, records_folder: Path) -> list[Record]:
