@@ -272,7 +272,7 @@ def test_a_failed_execution_leaves_the_notebook_as_it_was(write, tmp_path, monke
 def test_notebooks_are_read_and_written_as_utf8_whatever_the_locale(write, tmp_path):
     # Fails if a machine with an ASCII locale, such as a small container, cannot read what it has overwritten.
     write("1_umlaut", "print('ü')")
-    script = "import sys, pathlib; from replication.batch import local, notebooks; from replication import paths; "
+    script = "import sys, pathlib; from replication.batch import notebooks; from replication import paths; "
     script += "paths.ROOT = pathlib.Path(sys.argv[1]); notebooks.execute_in_place(paths.ROOT)"
     ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     run = subprocess.run([sys.executable, "-c", script, tmp_path], env=ascii_only, capture_output=True, text=True)

@@ -105,7 +105,7 @@ def change(made: Change) -> list[str]:
             f"With {made.words} on {names.DATASETS[str(dataset)]}, minus the standard run at the last point that both "
             f"have, on test: {names.range_in_words(low, high, '{:+.1f}'.format)} nats. "
             + (
-                f"Two standard runs of different seeds are "
+                "Two standard runs of different seeds are "
                 f"{names.range_in_words(by_chance.min(), by_chance.max(), '{:.1f}'.format)} nats apart (a standard "
                 f"deviation); by more than {CLEAR} of these {higher} of {parallel.counted(len(rows), 'pair')} of runs "
                 f"are higher, {lower} lower."

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from replication import data, draws
+from replication import draws
 from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.runs import evaluation, provenance, running_mean, training
@@ -63,7 +63,7 @@ class RunElsewhere:
 
     def __init__(self, config: RunConfig):
         self.config = config
-        self._dataset = data.load(config.dataset, config.preparation)
+        self._dataset = training.dataset(config.dataset, config.preparation)
         self._engine = training.Engine(config, self._dataset)
 
     def steps_program(self) -> str:
