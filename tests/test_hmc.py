@@ -117,17 +117,16 @@ def test_move_keeps_a_sample_from_the_target_in_the_target():
     factor = np.exp(-info.energy_error.numpy().astype(float))
     assert abs(factor.mean() - 1) < 4 * factor.std() / n**0.5
     assert abs(np.minimum(1, factor).mean() - accepted) < 4 / (2 * n**0.5)
-    assert not np.any(info.is_divergent)
     assert np.all(np.abs(z.numpy().mean(axis=0) - MEAN) < 4 * np.sqrt(np.diag(COVARIANCE) / n))
     np.testing.assert_allclose(np.cov(z.numpy().T), COVARIANCE, atol=0.04)
     assert np.abs(z.numpy() - start).mean() > 0.1
 
 
-def test_a_trajectory_that_runs_away_is_divergent():
+def test_a_trajectory_that_runs_away_is_rejected():
     start = tf.constant([[0.0, 0.0], [1.0, 1.0]])
     for step_size in (50.0, 1e20):  # a huge energy, and one that float32 does not hold
         z, info = hmc.move(log_gaussian, start, tf.constant(step_size), 10, draws.stream(0, 2, "chains"))
-        assert np.all(info.is_divergent) and not np.any(info.is_accepted) and np.all(info.energy_error > 1000)
+        assert not np.any(info.is_accepted) and np.all(info.energy_error > 1000)  # nats
         np.testing.assert_array_equal(z, start)
 
 

@@ -15,7 +15,6 @@ LogDensity = Callable[[tf.Tensor], tf.Tensor]
 TARGET_ACCEPTANCE = 0.9
 INITIAL_STEP_SIZE = 0.1
 N_MOVES_PER_SAMPLE = 3
-MAX_ENERGY_ERROR = 1000.0  # nats; as Stan and BlackJAX
 JITTER = (0.2, 1.0)  # shares of the tuned step size between which each transition of a sampler draws its own
 
 
@@ -32,13 +31,11 @@ class Info(NamedTuple):
     """What a transition did, per chain [N].
 
     `energy_error` is the change of the total energy along the trajectory in nats: 0 for an exact integrator, infinite
-    where the trajectory leaves the numbers. A transition is accepted with probability min(1, exp(-energy_error)), and
-    divergent where the error exceeds MAX_ENERGY_ERROR.
+    where the trajectory leaves the numbers. A transition is accepted with probability min(1, exp(-energy_error)).
     """
 
     is_accepted: tf.Tensor
     energy_error: tf.Tensor
-    is_divergent: tf.Tensor
 
 
 def move(
@@ -47,8 +44,7 @@ def move(
     """One transition of every chain z [N, n_latent] (Duane et al. 1987)."""
     kernel = tfp.mcmc.HamiltonianMonteCarlo(log_density, step_size, n_leapfrog)
     z, results = kernel.one_step(z, kernel.bootstrap_results(z), seed=tf.cast(seed_pair, tf.int32))
-    energy_error = -results.log_accept_ratio
-    return z, Info(results.is_accepted, energy_error, energy_error > MAX_ENERGY_ERROR)
+    return z, Info(results.is_accepted, energy_error=-results.log_accept_ratio)
 
 
 def adapt(step_size: tf.Tensor, acceptance: tf.Tensor, n_chains: int) -> tf.Tensor:
