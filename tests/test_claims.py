@@ -153,14 +153,14 @@ def test_orderings_are_computed_where_the_paper_draws_both(marginal_curves):
 
 def record_of(n_latent: int, **facts) -> records.Record:
     config = RunConfig(dataset="mnist", algorithm="aevb", n_latent=n_latent, n_hidden=5, samples_total=1)
-    return records.Record(config, pd.DataFrame(), facts)
+    return records.Record(config, pd.DataFrame({"samples_evaluated": [1000 * n_latent]}), facts)
 
 
 def test_a_latent_variable_that_carries_nothing_is_not_active():
     use = evidence.latent_use([record_of(3, kl_per_dimension=[0.001, 3.0, 0.5]), record_of(1, kl_per_dimension=[2.0])])
     assert use.query("n_latent == 3")["kl"].tolist() == [3.0, 0.5, 0.001]
     units = evidence.active_units(use)
-    assert units["active"].to_dict() == {1: 1, 3: 2}
+    assert units["active"].to_dict() == {1: 1, 3: 2} and units["samples"].to_dict() == {1: 1000, 3: 3000}
     assert units.loc[3, "kl"] == pytest.approx(3.501) and units.loc[3, "kl_of_inactive"] == pytest.approx(0.001)
 
 
@@ -174,3 +174,4 @@ def test_a_run_leaves_the_independent_gaussian_at_its_first_point_above(last, le
     run = records.Record(config, pd.DataFrame(rows), {"independent_gaussian": {"test": 576.0}})
     row = evidence.escapes({"authors": [run], "text": []}).iloc[0]
     assert row["leaves at"] == leaves and row["above"] == last - 576 and row["trained to"] == "1e6"
+    assert row["updates"] == 10_000

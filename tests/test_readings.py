@@ -9,6 +9,7 @@ from replication.config import LEFT_OUT_OF_NAMES, ConfigError, RunConfig, author
 from replication.paper import evidence, experiments, names, notebook, readings
 from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import make_plan
+from replication.runs import records
 
 
 def test_a_reading_decides_the_runs_of_the_papers_figures():
@@ -44,6 +45,19 @@ def test_a_departure_from_the_text_is_said():
     assert readings.departures(readings.TEXT) == []
     readme = (paths.ROOT / "README.md").read_text()
     assert [sentence for sentence in readings.departures(readings.AUTHORS) if f"- {sentence}\n" not in readme] == []
+
+
+def test_the_units_alone_make_wake_sleep_leave_the_independent_gaussian():
+    # Fails if the run with tanh units differs in more than the units, or if one with softplus units leaves, too.
+    plan = make_plan("paper", reading="authors")
+    softplus = [run for run in figure2(plan) if (run.dataset, run.algorithm) == ("frey_face", "wake_sleep")]
+    tanh = [run.replace(hidden_units="tanh") for run in softplus]
+    recorded = {"softplus": records.existing(softplus, "paper"), "tanh": records.existing(tanh, "paper")}
+    leaves = evidence.escapes(recorded).set_index(["reading", "n_latent"])
+    assert len(leaves.loc["softplus"]) == 4 and not leaves.loc["softplus"]["leaves at"].any()
+    assert len(leaves.loc["tanh"]) >= 1 and leaves.loc["tanh"]["leaves at"].all()
+    for n_latent, run in leaves.loc["tanh"].iterrows():
+        assert run["updates"] <= leaves.loc[("softplus", n_latent), "updates"], "no shorter than the one that leaves"
 
 
 def test_every_choice_of_the_authors_reading_names_its_source():

@@ -25,17 +25,25 @@ MAP_AND_FULL_VB = {"aevb": "MAP", "full_vb": "full VB"}
 
 
 def latent_use(records: Iterable[Record]) -> pd.DataFrame:
-    """KL(q(z_j|x) || p(z_j)) per latent dimension j, the most used first, mean over the test set [nats]."""
-    kls = {record.config.n_latent: sorted(record.facts["kl_per_dimension"], reverse=True) for record in records}
-    rows = [(n_latent, rank, kl) for n_latent, kl_ in sorted(kls.items()) for rank, kl in enumerate(kl_, start=1)]
-    return pd.DataFrame(rows, columns=["n_latent", "rank", "kl"])
+    """KL(q(z_j|x) || p(z_j)) per latent dimension j, the most used first, mean over the test set [nats].
+
+    `samples` is where the run ends: models of unequal training may use unequally many.
+    """
+    rows = [
+        (record.config.n_latent, record.samples_evaluated, rank, kl)
+        for record in sorted(records, key=lambda record: record.config.n_latent)
+        for rank, kl in enumerate(sorted(record.facts["kl_per_dimension"], reverse=True), start=1)
+    ]
+    return pd.DataFrame(rows, columns=["n_latent", "samples", "rank", "kl"])
 
 
 def active_units(use: pd.DataFrame) -> pd.DataFrame:
-    """How many latent dimensions carry more than ACTIVE nats, per model, and the KL of all and of the others."""
+    """Per model, how many latent dimensions carry more than ACTIVE nats, and the KL of all and of the others."""
     is_active = use["kl"] > ACTIVE
     groups = use.assign(active=is_active, unused=use["kl"].where(~is_active, 0)).groupby("n_latent")
-    return groups.agg(active=("active", "sum"), kl=("kl", "sum"), kl_of_inactive=("unused", "sum"))
+    return groups.agg(
+        samples=("samples", "first"), active=("active", "sum"), kl=("kl", "sum"), kl_of_inactive=("unused", "sum")
+    )
 
 
 def authors_beside_the_paper(estimates: pd.DataFrame, samples: int) -> pd.DataFrame:
@@ -188,7 +196,7 @@ def escapes(recorded: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     """Where runs on a Gaussian likelihood leave the best independent Gaussian, under each reading.
 
     That is the first evaluation point at which the bound on test is above it by more than a tolerance of the verdict,
-    nothing where there is none; `above` is by how much at the end [nats].
+    nothing where there is none; `above` is by how much at the end [nats], `updates` how many the run has.
     """
     rows = []
     for reading, records in recorded.items():
@@ -197,8 +205,9 @@ def escapes(recorded: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
             above = on_test["value"] - record.facts["independent_gaussian"]["test"]
             left = on_test["samples_evaluated"][above > comparison.tolerance("bound", record.config.dataset)]
             ends = [on_test["samples_evaluated"].iloc[-1], left.min()]  # NaN where it never leaves
-            rows.append([reading, record.config.n_latent, *map(names.scientific, ends), above.iloc[-1]])
-    return pd.DataFrame(rows, columns=["reading", "n_latent", "trained to", "leaves at", "above"])
+            updates = round(ends[0] / record.config.samples_per_step)
+            rows.append([reading, record.config.n_latent, *map(names.scientific, ends), above.iloc[-1], updates])
+    return pd.DataFrame(rows, columns=["reading", "n_latent", "trained to", "leaves at", "above", "updates"])
 
 
 def against_map(evaluated: pd.DataFrame, weights: str = "sampled") -> pd.DataFrame:
