@@ -241,6 +241,19 @@ def test_the_papers_gaps_are_compared_where_it_draws_two_of_them():
     assert "200 latent variables" not in said and said.startswith("On train the mean over past minibatches")
     drawn = " ".join(answers.overfitting_in_the_paper(gaps.assign(ours=1.0, paper=[3.1, 1.8])).split())
     assert drawn.endswith("the gap with 200 latent variables is 1.3 nats narrower than with 10.")
+    less = " ".join(answers.overfitting_in_the_paper(gaps.assign(ours=1.0, paper=[-0.3, 0.6])).split())
+    assert less.endswith("is 0.9 nats wider than with 10."), "a table beside it shows that it is wider"
+    alike = " ".join(answers.overfitting_in_the_paper(gaps.assign(ours=1.0, paper=[0.6, 0.6])).split())
+    assert alike.endswith("is as wide as with 10.")
+
+
+def test_a_seed_counts_where_it_starts_with_the_paper_for_each_number_of_latent_variables():
+    # Fails if another algorithm's starts count, or a seed that is there for one number of latent variables alone.
+    starts = pd.DataFrame({"algorithm": ["aevb", "aevb", "wake_sleep"], "start": [-528.0, -527.9, -526.0]})
+    columns = pd.MultiIndex.from_product([["tanh", "softplus"], [2, 20]])
+    ours = pd.DataFrame([[-526.1, -526.1, -528.1, -527.8], [-526.1, -526.1, -528.1, -527.0]], columns=columns)
+    said = " ".join(answers.starts_of_units("aevb", ours, starts).split())
+    assert said.endswith("for 0 of 2 seeds with tanh units and 1 of 2 seeds with softplus units.")
 
 
 @pytest.mark.parametrize(

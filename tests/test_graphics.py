@@ -166,7 +166,7 @@ def test_the_start_of_frey_face_is_computed_for_wake_sleep_and_lower_for_aevb(st
 def test_aevb_starts_on_frey_face_as_softplus_units_do_with_some_seeds_and_tanh_units_with_none(starts, load_or_skip):
     # Fails if the units are not those of the run, or if the start depends on the number of latent variables.
     load_or_skip("frey_face")
-    ours = first_steps.starts_of_units(first_steps.FREY_FACE, (2, 20), range(8))
+    ours = first_steps.starts_of_units(first_steps.FREY_FACE["aevb"], (2, 20), range(8))
     paper = starts.query("dataset == 'frey_face' and algorithm == 'aevb'")["start"]
     assert np.ptp(ours["tanh"].to_numpy()) < 0.1 and ours["tanh"].min().min() > paper.max() + 1.5
     assert np.abs(ours["softplus", 2] - ours["softplus", 20]).max() < 0.2 < np.ptp(paper) < 0.4
