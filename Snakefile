@@ -40,7 +40,9 @@ def finished(run_ids):
     for run_id in run_ids:
         todo = missing(SHARES[run_id])
         if run_id not in todo:
-            files.add(f"{RUNS}/{run_id}/curve.csv")  # the output of no rule: Snakemake deletes no complete record
+            # The output of no rule: Snakemake deletes no complete record. A killed writer left it under another name.
+            curve = RUNS / run_id / records.CURVE
+            files.update([str(curve)] if curve.exists() else [])
             continue
         last = list(todo.values())[-1]  # its file stands for all that the job trains
         has_record = records.load(last, RUNS) is not None

@@ -62,7 +62,10 @@ def train(
     paths.cache()  # what is wrong with it is said once, not for each run
     todo = _todo(profile, only, datasets, reading, seed)
     paths.refuse_what_is_in_the_way(profile)
-    costs = parallel.train_all(todo, paths.runs(profile), n_workers) if todo else {}
+    try:
+        costs = parallel.train_all(todo, paths.runs(profile), n_workers) if todo else {}
+    except KeyboardInterrupt:
+        raise ReplicationError("Stopped. Runs go on from their last checkpoint: run the same command again.") from None
     print(f"{parallel.costs_in_words(costs)} The records are in {paths.runs(profile)}")
 
 

@@ -57,6 +57,7 @@ USED_BY = {
 # steps before". A step of Monte Carlo EM has 5 updates, and its parameters move from the 11th update on.
 WARM_UP_STEPS = {"aevb": 101, "wake_sleep": 101, "mcem": 2}
 
+MAX_N_LATENT_LOG_PX = 32  # the modes of p(z|x) are searched for on a grid, and numpy's arrays have so many axes
 MAX_SIZE = 100_000  # of a network, a minibatch, a number of draws: beyond it no machine has the memory
 
 
@@ -219,6 +220,10 @@ class RunConfig(BaseModel):
             raise ValueError(f"{self.dataset} has a Bernoulli likelihood, which has no decoder_log_var_factor.")
         if self._is_changed("n_evaluated") and self.metric != "log_px":
             raise ValueError("The bound is evaluated on all datapoints: leave out n_evaluated, or set metric = log_px.")
+        if self.metric == "log_px" and self.n_latent > MAX_N_LATENT_LOG_PX:
+            raise ValueError(
+                f"log p(x) is estimated with up to {MAX_N_LATENT_LOG_PX} latent variables: lower n_latent."
+            )
         if self.algorithm == "full_vb" and self.metric != "bound":
             raise ValueError("full_vb has no single decoder, so no log p(x): set metric = bound.")
         if self.algorithm == "mcem" and (self.batch_size != self.n_train or self.metric != "log_px"):

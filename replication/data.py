@@ -98,7 +98,7 @@ def from_folder(folder: str | Path) -> tuple[Dataset, tuple[int, int]]:
     transparent, and where sizes differ.
     """
     folder = Path(folder).expanduser()
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() == ".png")
+    files = sorted(file for file in folder.glob("[!.]*") if file.suffix.lower() == ".png")  # macOS adds hidden ones
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}. Name the one with your images.")
     if len(files) < 2:

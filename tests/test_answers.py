@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from replication.config import RunConfig
+from replication.config import ConfigError, RunConfig
 from replication.paper import answers, evidence, names, reference
 from replication.runs import curves
 from replication.runs.records import Record
@@ -59,6 +59,14 @@ def test_maps_gap_is_that_of_its_weights_not_of_a_running_mean():
     # wrong sign then.
     table = evidence.against_map(curves.evaluated(curves.table(_pair(10.0, 2.0))))
     assert table["gap", "MAP"].item() == pytest.approx(10) and table["gap", "full VB"].item() == pytest.approx(2)
+
+
+def test_full_vb_without_map_on_train_is_refused_in_words():
+    # Fails if the notebook ends in a KeyError for a column that is not there.
+    full_vb, map_ = _pair(10.0, 2.0)[::-1]
+    without = map_._replace(curve=map_.curve.query("not (split == 'train' and measure == 'evaluated')"))
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        evidence.against_map(curves.evaluated(curves.table([full_vb, without])))
 
 
 def test_full_vb_is_compared_on_each_of_several_datasets():

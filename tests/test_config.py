@@ -80,6 +80,7 @@ def test_sizes_are_positive(name, value):
         ({"n_latent": True}, "not a number"),
         ({"dataset": "cifar"}, "'mnist', 'frey_face' or 'digits'"),
         ({"algorithm": "vae"}, "'aevb'"),
+        ({"n_latent": 33, "metric": "log_px"}, "up to 32 latent variables"),
         ({"n_latent": 10**9}, "less than or equal to 100000"),
         ({"warm_up_steps": 10**19}, "warm_up_steps: .*less than 2147483648"),
         ({"samples_total": 10**30}, "samples_total: .*less than or equal to 1000000000000"),

@@ -47,7 +47,7 @@ def test_a_minibatch_of_another_size_has_another_speed(folder):
 
 
 def test_an_evaluation_of_fewer_datapoints_is_shorter(folder):
-    # Fails if the profile quick, which estimates log p(x) on a fifth of the datapoints, is told five times too much.
+    # Fails if a profile that estimates log p(x) on fewer datapoints is told the time of all.
     whole, fifth = (duration._seconds(MNIST.replace(seed=99, n_evaluated=n), folder) for n in (1000, 200))
     assert whole - fifth == pytest.approx(8 * 24 * 4 / 5)
 
@@ -56,3 +56,21 @@ def test_what_is_recorded_already_is_taken_off(folder):
     # Fails if a run that goes on is counted from its start.
     whole, rest = duration._seconds(MNIST.replace(seed=99), folder), duration._seconds(MNIST, folder)
     assert whole - rest == pytest.approx(6 * 24 + 5e6 / SPEED), "its evaluation points are 6"
+
+
+def test_one_long_run_beside_short_ones_takes_its_own_time(folder, monkeypatch):
+    # Fails if the sum over the cores is told, in which the long run would be cut among them.
+    monkeypatch.setattr(device, "runs_side_by_side", lambda: 2)
+    long, short = MNIST.replace(seed=90, samples_total=6 * 10**7), MNIST.replace(seed=91, samples_total=100_000)
+    assert duration.in_words([long, short], folder).removeprefix(LEAD.format("2 runs, 2")) == (
+        duration.in_words([long], folder).removeprefix(LEAD.format("1 run, 1"))
+    )
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"config": {"future": 1}}', '{"config": null}'])
+def test_a_record_that_cannot_be_read_has_no_speed(folder, content):
+    # Fails if training another run ends in a traceback for it.
+    before = duration._seconds(MNIST.replace(seed=99), folder)
+    (folder / "mnist-aevb-z3-damaged").mkdir()
+    (folder / "mnist-aevb-z3-damaged" / "config.json").write_text(content)
+    assert duration._seconds(MNIST.replace(seed=99), folder) == before

@@ -99,3 +99,20 @@ def test_a_mean_with_a_nan_is_a_nan(tiny):
     x[2] = np.nan
     row = evaluation.bound(tiny, params, tf.constant(x), draws.stream(0, 0, "evaluation"))
     assert np.isnan(row["value"]) and np.isnan(row["se"])
+
+
+def test_a_bound_in_chunks_is_that_of_all_datapoints_with_noise_of_their_own(tiny, monkeypatch):
+    # MNIST's training set has 5 chunks. Fails if one is evaluated for all, or if they share their noise.
+    engine = training.Engine(tiny, data.load("digits"))
+    params, seed_pair = (
+        engine.run_steps(engine.initial_state, 500)[0].params,
+        draws.stream(engine.seed, 0, "evaluation"),
+    )
+    x = engine.x_eval["test"]
+    whole = evaluation.bound(tiny, params, x, seed_pair)
+    monkeypatch.setattr(evaluation, "CHUNK", 100)
+    in_chunks = evaluation.bound(tiny, params, x, seed_pair)
+    assert in_chunks["kl"] == pytest.approx(whole["kl"], rel=1e-5)
+    assert in_chunks["value"] == pytest.approx(whole["value"], abs=whole["se"] / 2)
+    twice = evaluation.bound(tiny, params, tf.concat([x[:100], x[:100]], axis=0), seed_pair)
+    assert twice["value"] != evaluation.bound(tiny, params, x[:100], seed_pair)["value"]

@@ -21,6 +21,7 @@ def test_a_folder_of_images_is_read_and_split(folder):
     # Fails if height and width are swapped, if an image is lost or lies in both parts, or if values are not in [0, 1].
     Image.new("RGB", (6, 4), (255, 255, 255)).save(folder / "white.PNG")
     (folder / "notes.txt").write_text("no image")
+    (folder / "._00.png").write_text("what macOS writes beside an image")
     dataset, shape = data.from_folder(str(folder))
     assert shape == (4, 6) and dataset.x_train.shape == (37, 24) and dataset.x_test.shape == (4, 24)
     assert dataset.x_train.dtype == np.float32

@@ -124,6 +124,22 @@ def test_one_changed_digit_is_noticed(tiny, tmp_path):
         records.load(tiny, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [(None, "names no configuration"), ({"future": 1}, "does not know: future(.|\n)*use that one")],
+    ids=["none", "newer"],
+)
+def test_a_record_without_a_configuration_or_of_a_newer_version_says_so(tiny, tmp_path, config, said):
+    # Fails if its reader gets a KeyError, or the advice to delete what a newer version wrote.
+    records.save(tiny, ROWS, {}, tmp_path)
+    index = tmp_path / tiny.run_id / "config.json"
+    content = json.loads(index.read_text())
+    content["config"] = config and {**content["config"], **config}
+    index.write_text(json.dumps(content))
+    with pytest.raises(RecordError, match=said):
+        records.load(tiny, tmp_path)
+
+
 def test_half_a_record_is_an_error(tiny, tmp_path):
     records.save(tiny, ROWS, {}, tmp_path)
     (tmp_path / tiny.run_id / "curve.csv").unlink()

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from replication import data
 from replication.errors import DivergedError
+from replication.model import latent
 from replication.model.estimators import sgvb_b
 from replication.runs import checkpoints, records, training
 from replication.runs.points import evaluation_points
@@ -186,3 +187,46 @@ def test_a_longer_checkpoint_is_not_taken_for_a_shorter_run_and_stays(tiny, tmp_
     assert set(again.curve["samples_evaluated"]) == {2000} and len(again.facts["kl_per_dimension"]) == 2
     checkpoints.path(tiny).unlink()
     assert training.train(shorter, tmp_path / "alone").curve[["value", "kl"]].equals(again.curve[["value", "kl"]])
+
+
+@pytest.mark.parametrize(("batch_size", "ends_at"), [(100, 100_000), (128, 100_050)])
+def test_a_run_ends_with_the_model_on_train_though_its_last_step_was_evaluated_before(
+    tiny, tmp_path, batch_size, ends_at
+):
+    # A longer run that was stopped there evaluated test alone, and so did an evaluation point in the last step of all.
+    def stop(samples: int, bound: float) -> None:
+        if samples > ends_at:
+            raise KeyboardInterrupt
+
+    run = tiny.replace(batch_size=batch_size, samples_total=300_000)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(run, tmp_path / "longer", stop)
+    resumed = training.train(run.replace(samples_total=ends_at), tmp_path / "resumed").curve
+    checkpoints.path(run).unlink()
+    alone = training.train(run.replace(samples_total=ends_at), tmp_path / "alone").curve
+    columns = ["samples_evaluated", "split", "measure", "value", "kl"]
+    assert resumed[columns].equals(alone[columns])
+    assert list(zip(alone["split"], alone["measure"], strict=True)) == [
+        ("train", "running_mean"), ("train", "evaluated"), ("test", "evaluated")
+    ]  # fmt: skip
+
+
+def test_the_kl_of_each_latent_dimension_is_that_on_test(tiny):
+    digits = data.load("digits")
+    engine = training.Engine(tiny, digits)
+    run = checkpoints.Run(engine.run_steps(engine.initial_state, 500)[0])
+    digits = digits._replace(x_train=np.ones_like(digits.x_train))
+    kl = training._facts(tiny, digits, run)["kl_per_dimension"]
+    encoder = run.state.params.encoder
+    on_train, on_test = (latent.kl_per_dimension(encoder, tf.constant(x)) for x in (digits.x_train, digits.x_test))
+    np.testing.assert_allclose(kl, on_test, atol=1e-4)
+    assert np.abs(on_train - on_test).max() > 1e-3, "the test needs splits that differ"
+
+
+@pytest.mark.parametrize(("algorithm", "dtype"), [("aevb", np.float16), ("wake_sleep", np.float32)])
+def test_weights_are_stored_in_half_precision_but_for_wake_sleeps(tiny, tmp_path, algorithm, dtype):
+    # Fails if wake-sleep's are rounded: its narrow q(z|x) does not bear it.
+    run = tiny.replace(algorithm=algorithm, samples_total=200)
+    training.train(run, tmp_path)
+    with np.load(tmp_path / run.run_id / records.WEIGHTS) as stored:
+        assert {stored[name].dtype for name in stored.files if name != "run_id"} == {np.dtype(dtype)}

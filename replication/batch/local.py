@@ -107,8 +107,8 @@ def jobs(plan: Plan) -> list[Job]:
 def _is_current(notebook: str, plan: Plan) -> bool:
     """Whether the executed notebook is newer than all that it depends on; its runs are complete."""
     executed = dependencies.folder(plan) / f"{notebook}.ipynb"
-    curves = [paths.runs(plan.profile) / run.run_id / records.CURVE for run in dependencies.runs_before(notebook, plan)]
-    newest = max(file.stat().st_mtime_ns for file in (*dependencies.inputs(notebook, plan), *curves))
+    runs = [paths.runs(plan.profile) / run.run_id / records.INDEX for run in dependencies.runs_before(notebook, plan)]
+    newest = max(file.stat().st_mtime_ns for file in (*dependencies.inputs(notebook, plan), *runs))
     return executed.exists() and executed.stat().st_mtime_ns >= newest
 
 

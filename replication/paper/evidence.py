@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from replication import paths
@@ -222,10 +223,10 @@ def against_map(evaluated: pd.DataFrame, weights: str = "sampled") -> pd.DataFra
     both_splits = evaluated.groupby(["run_id", "point"])["split"].transform("nunique") == 2
     common = curves.last_common(without_weights(evaluated[both_splits], weights), alike=curves.MODEL)
     table = common.pivot(index=[*curves.MODEL, "algorithm"], columns="split", values="value")
-    if table.empty:
+    both = table.assign(gap=table.get("train", np.nan) - table.get("test", np.nan)).unstack("algorithm").dropna()
+    if both.empty or {*both.columns.unique("algorithm")} != {*MAP_AND_FULL_VB}:
         raise ConfigError("There is nothing to compare: no two runs have an evaluation on train and test in common.")
-    table["gap"] = table["train"] - table["test"]
-    return table.unstack("algorithm").dropna().rename(columns=MAP_AND_FULL_VB)
+    return both.rename(columns=MAP_AND_FULL_VB)
 
 
 def lost_after_best(evaluated: pd.DataFrame) -> pd.DataFrame:

@@ -23,6 +23,8 @@ from replication.runs.running_mean import START, Sums
 
 # What decides the numbers of a run: change any of it, and a checkpoint starts anew.
 SOURCE = (
+    "__init__.py",
+    "compiled.py",
     "config.py",
     "data.py",
     "draws.py",

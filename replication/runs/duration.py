@@ -7,6 +7,7 @@ from statistics import median
 
 from replication import paths
 from replication.config import LEFT_OUT_OF_NAMES, RunConfig
+from replication.errors import ReplicationError
 from replication.runs import device, parallel, records
 from replication.runs.points import evaluation_points
 
@@ -53,12 +54,16 @@ def _speeds(config: RunConfig, folder: Path) -> list[float]:
     name = f"{config.dataset}-{config.algorithm}-".replace("_", "-")
     speeds = []
     for file in folder.glob(f"{name}*/config.json"):
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        settings = {**LEFT_OUT_OF_NAMES, **stored["config"]}
-        is_alike = all(settings[setting] == getattr(config, setting) for setting in ALIKE)
-        if is_alike and all(c.get("device", "CPU") == "CPU" for c in stored["contributors"]) and stored["seconds"]:
-            record = records.require(RunConfig(**stored["config"]), folder)
-            speeds.append(record.samples_evaluated / record.facts["seconds"])
+        try:
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            other = RunConfig(**{**LEFT_OUT_OF_NAMES, **stored["config"]})
+            is_alike = all(getattr(other, setting) == getattr(config, setting) for setting in ALIKE)
+            on_a_core = all(each.get("device", "CPU") == "CPU" for each in stored["contributors"])
+            if is_alike and on_a_core and stored["seconds"]:
+                record = records.require(other, folder)
+                speeds.append(record.samples_evaluated / record.facts["seconds"])
+        except (ReplicationError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # damaged, or of another version: whoever needs that run itself is told so
     return speeds
 
 

@@ -14,7 +14,7 @@ from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.files import Bundle, Hash, locked, sha256
 
-CURVE, WEIGHTS = "curve.csv", "weights.npz"
+INDEX, CURVE, WEIGHTS = "config.json", "curve.csv", "weights.npz"
 OF_LAST_ROW = ("kl_per_dimension", "weights_sha256")  # facts that say nothing of an earlier point of the run
 
 
@@ -137,6 +137,16 @@ def _read(config: RunConfig, folder: Path, *more: str) -> tuple[Record, bytes] |
     if stored is None:
         return None
     facts, (curve, *others) = stored
+    if not isinstance(facts.get("config"), dict):
+        raise RecordError(
+            f"{bundle.folder / INDEX} is damaged: it names no configuration. Restore it from version control. Or "
+            "delete the folder, then run again."
+        )
+    if newer := ", ".join(sorted({*facts["config"]} - {*RunConfig.model_fields})):
+        raise RecordError(
+            f"The record {bundle.folder} has settings that this version does not know: {newer}. A newer version wrote "
+            "it: use that one."
+        )
     if differences := config.differences(facts["config"]):
         raise RecordError(
             f"The record {bundle.folder} is of another run: {differences}. "
@@ -168,7 +178,7 @@ def _missing(config: RunConfig, folder: Path) -> RecordError:
 
 def _bundle(config: RunConfig, folder: Path) -> Bundle:
     hashes = {CURVE: Hash("numbers_sha256", _numbers_sha256), WEIGHTS: Hash("weights_sha256")}
-    return Bundle(folder / config.run_id, "config.json", hashes)
+    return Bundle(folder / config.run_id, INDEX, hashes)
 
 
 def _numbers_sha256(curve: bytes) -> str:

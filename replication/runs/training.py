@@ -58,9 +58,9 @@ def _train(
             if time.monotonic() - saved_at > checkpoint_seconds:
                 checkpoints.save(config, run)
                 saved_at = time.monotonic()
-        if run.step == target and not _is_evaluated(config, run):
+        if run.step == target and not _is_evaluated(config, run, is_end):
             run = _with_contributor(config, run, here)
-            run = run._replace(rows=(*run.rows, *engine.evaluate(run, is_end)))
+            run = run._replace(rows=(*_before(config, run), *engine.evaluate(run, is_end)))
             checkpoints.save(config, run)
             record = save_record(config, images, run, folder)
     return record or save_record(config, images, run, folder)
@@ -238,12 +238,24 @@ def _without_an_earlier_end(config: RunConfig, run: Run) -> tuple[dict, ...]:
     return tuple(
         row for row in run.rows
         if row["samples_evaluated"] // config.samples_per_step in steps
-        and not (has_running_mean and (row["split"], row["measure"]) == ("train", "evaluated"))
+        and not (has_running_mean and _kind(row) == ("train", "evaluated"))
     )  # fmt: skip
 
 
-def _is_evaluated(config: RunConfig, run: Run) -> bool:
-    return bool(run.rows) and run.rows[-1]["samples_evaluated"] == run.step * config.samples_per_step
+def _is_evaluated(config: RunConfig, run: Run, is_end: bool) -> bool:
+    """Whether the curve has this step's rows; at the end of a run that trains on its bound, the model on train, too."""
+    rows = run.rows[len(_before(config, run)) :]
+    asks_for_train = is_end and evaluation.trains_on_its_bound(config)
+    return bool(rows) and not (asks_for_train and ("train", "evaluated") not in {_kind(row) for row in rows})
+
+
+def _before(config: RunConfig, run: Run) -> tuple[dict, ...]:
+    """The rows of earlier steps than this one."""
+    return tuple(row for row in run.rows if row["samples_evaluated"] < run.step * config.samples_per_step)
+
+
+def _kind(row: dict) -> tuple[str, str]:
+    return row["split"], row["measure"]
 
 
 def save_record(config: RunConfig, dataset: data.Dataset, run: Run, folder: Path) -> records.Record:
