@@ -157,7 +157,8 @@ def test_an_experiment_has_each_run_once(experiment, overrides):
     runs = experiment(make_plan("quick", datasets="mnist,mnist,digits", reading="text", overrides=overrides))
     which = [(run.dataset, run.algorithm, run.n_latent, run.n_train, run.batch_size, run.n_mc_samples, run.estimator)
              for run in runs]  # fmt: skip
-    assert (runs or experiment is manifolds) and len(which) == len(set(which))
+    has_none = experiment is manifolds or (experiment is figure3 and overrides == {"n_latent": 200})  # no log p(x)
+    assert (runs or has_none) and len(which) == len(set(which))
 
 
 def test_a_number_of_training_datapoints_is_that_of_monte_carlo_em_too():
