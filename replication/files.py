@@ -143,9 +143,9 @@ class Bundle:
         try:
             facts = json.loads(text)
         except ValueError as error:
-            raise RecordError(f"{self.folder / self.index} is damaged ({error}). {self._cure}") from error
+            raise RecordError(f"{self.folder / self.index} is damaged ({error}). {self.cure}") from error
         if not isinstance(facts, dict):
-            raise RecordError(f"{self.folder / self.index} is damaged (no JSON object). {self._cure}")
+            raise RecordError(f"{self.folder / self.index} is damaged (no JSON object). {self.cure}")
         return facts
 
     def _waiting(self, name: str, facts: Mapping[str, Any]) -> Path:
@@ -165,11 +165,12 @@ class Bundle:
     def _problem(self, name: str) -> str:
         file = self.folder / name
         if not file.exists():
-            return f"{file} is missing. {self._cure}"
-        return f"{file} is not what was written: its hash differs from the one in {self.index}. {self._cure}"
+            return f"{file} is missing. {self.cure}"
+        return f"{file} is not what was written: its hash differs from the one in {self.index}. {self.cure}"
 
     @property
-    def _cure(self) -> str:
+    def cure(self) -> str:
+        """What to do where the files are not what was written."""
         return "Restore it from version control. Or delete the folder, then run again."
 
 

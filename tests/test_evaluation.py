@@ -104,10 +104,8 @@ def test_a_mean_with_a_nan_is_a_nan(tiny):
 def test_a_bound_in_chunks_is_that_of_all_datapoints_with_noise_of_their_own(tiny, monkeypatch):
     # MNIST's training set has 5 chunks. Fails if one is evaluated for all, or if they share their noise.
     engine = training.Engine(tiny, data.load("digits"))
-    params, seed_pair = (
-        engine.run_steps(engine.initial_state, 500)[0].params,
-        draws.stream(engine.seed, 0, "evaluation"),
-    )
+    params = engine.run_steps(engine.initial_state, 500)[0].params
+    seed_pair = draws.stream(engine.seed, 0, "evaluation")
     x = engine.x_eval["test"]
     whole = evaluation.bound(tiny, params, x, seed_pair)
     monkeypatch.setattr(evaluation, "CHUNK", 100)

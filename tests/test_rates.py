@@ -103,7 +103,9 @@ def test_the_panels_without_a_record_diverge_after_the_warm_up(panel):
 def test_panels_that_diverge_have_no_record():
     # Fails if the notebook calls a panel diverging that is in its table.
     tried = [run.config for run in rates.tried_runs() if run.config.metric == "bound"]
-    recorded = {(run.dataset, run.algorithm, run.n_latent) for run in tried if run.learning_rate == 0.1}
+    recorded = {
+        (run.dataset, run.algorithm, run.n_latent) for run in tried if run.learning_rate == rates.DIVERGING_RATE
+    }
     assert recorded and not recorded & {(*of, n) for of, n_latents in rates.DIVERGING.items() for n in n_latents}
 
 

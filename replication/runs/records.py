@@ -138,20 +138,14 @@ def _read(config: RunConfig, folder: Path, *more: str) -> tuple[Record, bytes] |
         return None
     facts, (curve, *others) = stored
     if not isinstance(facts.get("config"), dict):
-        raise RecordError(
-            f"{bundle.folder / INDEX} is damaged: it names no configuration. Restore it from version control. Or "
-            "delete the folder, then run again."
-        )
+        raise RecordError(f"{bundle.folder / INDEX} is damaged: it names no configuration. {bundle.cure}")
     if newer := ", ".join(sorted({*facts["config"]} - {*RunConfig.model_fields})):
         raise RecordError(
             f"The record {bundle.folder} has settings that this version does not know: {newer}. A newer version wrote "
             "it: use that one."
         )
     if differences := config.differences(facts["config"]):
-        raise RecordError(
-            f"The record {bundle.folder} is of another run: {differences}. "
-            "Restore it from version control. Or delete the folder, then run again."
-        )
+        raise RecordError(f"The record {bundle.folder} is of another run: {differences}. {bundle.cure}")
     return Record(config, pd.read_csv(io.BytesIO(curve)), facts), b"".join(others)
 
 
