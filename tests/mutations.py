@@ -563,6 +563,13 @@ FAULTS = [
         "appendix_d",
     ),
     Fault(
+        "one reliable part of p(x) is enough",
+        "model/marginal_likelihood.py",
+        "total(~part.is_reliable) == 0",
+        "total(part.is_reliable) > 0",
+        "marginal_likelihood",
+    ),
+    Fault(
         "appendix D's q is wider than it says",
         "model/marginal_likelihood.py",
         "np.sqrt(NARROWER * (1 - bandwidth**2))[:, None] * _solve",
@@ -696,6 +703,13 @@ FAULTS = [
         "studies/authors_estimator.py",
         "np.log(bandwidth * np.sqrt(2 * np.pi))",
         "np.log(np.sqrt(2 * np.pi))",
+        "authors_estimator",
+    ),
+    Fault(
+        "the authors' burn-in is among the draws",
+        "studies/authors_estimator.py",
+        "moves.z[N_BURNIN:]",
+        "moves.z[:N_SAMPLES]",
         "authors_estimator",
     ),
     # Datasets

@@ -6,6 +6,7 @@ import tensorflow as tf
 from scipy.stats import gaussian_kde, norm, t
 
 from replication import draws
+from replication.compiled import compiled
 from replication.config import RunConfig
 from replication.paper import reference
 from replication.paper.experiments import figure3
@@ -91,6 +92,22 @@ def test_chains_go_on_where_the_last_report_left_them_and_forget_where_they_star
     assert np.allclose(powers, np.round(powers), atol=1e-3) and np.log(FACTOR) == pytest.approx(1.02)
     assert np.all(np.round(powers) % 2 == 0)  # after 550 moves, each up or down
     assert 0.05 < np.median(chains.step_size) < 1
+
+
+@pytest.mark.slow
+def test_the_first_moves_of_a_report_are_no_draws(monkeypatch):
+    # The moves of a report are functions of its seed, so six moves without burn-in end where the first draw is. Fails
+    # if the burn-in is among the draws, or if a draw is beside its log density.
+    model = calibration.ppca(2, (2.0, 2.0))
+    x, _ = model.sample(draws.stream(0, 0, "evaluation"))
+    arguments = model.log_joint, model.parameters, x, authors_estimator.start(tf.zeros([len(x), 2])), tf.constant([0, 1])
+    z, log_density, _ = authors_estimator._draws(*arguments)
+    np.testing.assert_allclose(log_density[0], model.log_joint(*model.parameters, x, z[0]), rtol=1e-4)
+    monkeypatch.setattr(authors_estimator, "N_SAMPLES", 1 + authors_estimator.N_BURNIN)
+    monkeypatch.setattr(authors_estimator, "N_BURNIN", 0)
+    first, _, _ = compiled(authors_estimator._draws.python_function)(*arguments)
+    assert len(z) == 50 and len(first) == 6
+    np.testing.assert_allclose(z[0], first[-1], atol=1e-5)
 
 
 @pytest.mark.slow

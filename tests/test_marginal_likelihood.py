@@ -69,6 +69,24 @@ def test_a_mode_that_two_chains_reach_is_counted_once(problem):
     assert abs(np.mean(estimate.log_px - exact)) < 0.15
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*unreliable")
+def test_an_estimate_is_as_reliable_as_the_least_of_its_parts(problem):
+    # Half of the datapoints have a second chain, which a wrong scale keeps where it starts. Its part of p(x) is next to
+    # nothing, so value and error hardly see it. Fails if one reliable part is enough.
+    model, _, one = problem
+    is_stuck = np.arange(N) < N // 2
+    second_mass = np.where(is_stuck, one.log_mass[0] - 2, -np.inf)
+    aside = one.z[0] + one.tril[0][:, :, 0]
+    two = Modes(
+        np.stack([one.z[0], aside]),
+        np.stack([one.tril[0], 1e-6 * one.tril[0]]),
+        np.stack([one.log_mass[0], second_mass]),
+    )
+    estimate, _ = ml.appendix_d(*model, two, draws.stream(0, 0, "chains"))
+    assert not estimate.is_reliable[is_stuck].any() and estimate.is_reliable[~is_stuck].mean() > 0.9
+
+
 @pytest.fixture(scope="module")
 def problem() -> tuple[tuple, np.ndarray, Modes]:
     (parameters, x), exact = ppca(3)
