@@ -100,7 +100,8 @@ def test_the_first_moves_of_a_report_are_no_draws(monkeypatch):
     # if the burn-in is among the draws, or if a draw is beside its log density.
     model = calibration.ppca(2, (2.0, 2.0))
     x, _ = model.sample(draws.stream(0, 0, "evaluation"))
-    arguments = model.log_joint, model.parameters, x, authors_estimator.start(tf.zeros([len(x), 2])), tf.constant([0, 1])
+    chains = authors_estimator.start(tf.zeros([len(x), 2]))
+    arguments = model.log_joint, model.parameters, x, chains, tf.constant([0, 1])
     z, log_density, _ = authors_estimator._draws(*arguments)
     np.testing.assert_allclose(log_density[0], model.log_joint(*model.parameters, x, z[0]), rtol=1e-4)
     monkeypatch.setattr(authors_estimator, "N_SAMPLES", 1 + authors_estimator.N_BURNIN)

@@ -1,5 +1,6 @@
 """Notebooks are short, stored with their outputs, and run end to end through papermill."""
 
+import ast
 import json
 import os
 import re
@@ -46,6 +47,31 @@ def test_cells_are_short_and_introduced(notebook):
         if cell.cell_type == "code":
             assert cell.source.count("\n") < 20 or "algorithm-1" in cell.metadata["tags"]
             assert before.cell_type == "markdown", "a sentence before each code cell"
+
+
+def test_no_cell_reads_the_loop_variable_of_another(notebook):
+    # A loop over Frey Face's runs once took the name of MNIST's run, and a later cell showed the wrong dataset.
+    left_by_a_loop: set[str] = set()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            tree = ast.parse(cell.source)
+            nodes = list(ast.walk(tree))
+            written = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+            written |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+            read = {node.id for node in nodes if isinstance(node, ast.Name)} - written
+            assert not read & left_by_a_loop, cell.source
+            left_by_a_loop = left_by_a_loop - written | _loop_variables(tree)
+
+
+def _loop_variables(tree: ast.Module) -> set[str]:
+    """The names that the loops of a cell leave behind: not those of comprehensions, nor of functions."""
+    todo, loops = list(tree.body), []
+    while todo:
+        node = todo.pop()
+        loops += [node] if isinstance(node, ast.For) else []
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+            todo += ast.iter_child_nodes(node)
+    return {name.id for loop in loops for name in ast.walk(loop.target) if isinstance(name, ast.Name)}
 
 
 def test_parameters_are_tagged_and_published_at_paper_scale(notebook):

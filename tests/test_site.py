@@ -26,6 +26,12 @@ def site(tmp_path_factory):
     return folder / "html"
 
 
+def test_the_page_on_how_it_is_built_names_every_module():
+    page = (paths.ROOT / "docs/built.md").read_text(encoding="utf-8")
+    modules = {file.name for file in (paths.ROOT / "replication").rglob("*.py")} - {"__init__.py", "__main__.py"}
+    assert not {name for name in modules if name not in page}
+
+
 @pytest.fixture
 def page(chromium, site):
     """A page of Chromium that can reach nothing but files, and tells what it asked for."""

@@ -83,9 +83,11 @@ def samples_of_z(by_size: list[Record]) -> str:
         if abs(gain.iloc[-1]) <= claims.LESS:
             lines.append(f"{ends}: L = {few} suffices.")
         else:
+            n_ahead = (gain > 0).sum()
+            tells = "two runs of one seed" if n_ahead in (0, len(gain)) else "the lead changes: the two runs"
             lines.append(
-                f"{ends}, after {bound.index[-1] / m:,.0f} updates. L = {many} was ahead at {(gain > 0).sum()} of "
-                f"{parallel.counted(len(gain), 'point')}, so these two runs do not tell L from chance."
+                f"{ends}, after {bound.index[-1] / m:,.0f} updates. L = {many} was ahead at {n_ahead} of "
+                f"{parallel.counted(len(gain), 'point')}; {tells} do not tell L from chance."
             )
             if len(bound) > 1:
                 climb = bound[few].diff().iloc[-1]
@@ -133,7 +135,8 @@ def lower_bound(runs: list[Record], made: Change = NO_CHANGE) -> str:
     lines = [
         *change(made),
         "AEVB is above wake-sleep at every evaluation point from where the paper draws both curves on, in "
-        f"{claims.counted(above, with_failures=False)} pairs of curves{claims.failures(above)}.",
+        f"{claims.counted(above, with_failures=False)} pairs of curves{claims.failures(above)} (the paper's curves: "
+        f"{claims.counted(above, 'paper', with_failures=False)}).",
     ]
     for dataset, cases in claims.check(table, claims=[claims.SAMPLES_NEEDED]).groupby("dataset", sort=False):
         arrived = claims.arrived(cases)
@@ -417,8 +420,9 @@ def starts_of_units(algorithm: str, ours: pd.DataFrame, starts: pd.DataFrame) ->
     low, high = paper.min() - START_MARGIN, paper.max() + START_MARGIN
     is_there = ((ours >= low) & (ours <= high)).T.groupby(level=0, sort=False).all().T
     seeds = " and ".join(f"{n} of {len(ours)} seeds with {units} units" for units, n in is_there.sum().items())
+    name = names.ALGORITHMS[algorithm]
     return names.in_lines([
-        f"{names.ALGORITHMS[algorithm]} starts at {paper.min():.1f} to {paper.max():.1f} nats in the paper. Ours "
+        f"{name[0].upper()}{name[1:]} starts at {paper.min():.1f} to {paper.max():.1f} nats in the paper. Ours "
         f"starts within {START_MARGIN} nats of that, whatever the number of latent variables, for {seeds}."
     ])  # fmt: skip
 

@@ -3,10 +3,10 @@
 `authors` takes the rate that is the closest to the paper's early curves, one for each dataset, algorithm and size of
 the training set, tried with one seed. In figure 3 it is tried with and without the warm-up of the authors' code, since
 the drawing shows a run without one. Fit early, judge late: the distance is taken up to FIT_UNTIL samples, and the
-verdict also counts the points beyond alone. Only a candidate that trains every panel can be taken: with a rate of 0.1
-some diverge. Those that were tried on fewer panels show what lies beside it, on the panels that they share. Of those
-that are AS_CLOSE as the closest, one with a warm-up is taken, then the larger rate. Which is the closest is known when,
-with a warm-up and without one, the neighbours of the best rate were tried.
+verdict also counts the points beyond alone. Only a candidate with a run on every panel can be taken: with a rate of
+0.1 some diverge. Those that were tried on fewer panels show what lies beside it, on the panels that they share. Of
+those that are AS_CLOSE as the closest, one with a warm-up is taken, then the larger rate. Which is the closest is known
+when, with a warm-up and without one, the neighbours of the best rate were tried.
 
 `text` takes, for each run, the largest rate that does as well on train as the best in the first iterations, within a
 standard error.
@@ -90,6 +90,24 @@ def diverging() -> str:
     )
 
 
+def left_out(table: pd.DataFrame) -> str:
+    """Which rates of figure 3 were not tried, and how far below the paper the next larger one is already.
+
+    `table` is that of `tried`.
+    """
+    said = []
+    of_figure3 = table[table["metric"] == "log_px"]
+    for (_, dataset, algorithm, n_train, steps), rows in of_figure3.groupby([*GROUP, "warm_up_steps"], sort=False):
+        least = rows.loc[rows["learning_rate"].idxmin()]
+        if not_tried := [rate for rate in LEARNING_RATES if rate < least["learning_rate"]]:
+            said.append(
+                f"Figure 3, {names.DATASETS[dataset]}, {names.ALGORITHMS[algorithm]}, N = {n_train}, "
+                f"{names.warm_up(steps)}: {' and '.join(map('{:g}'.format, not_tried))} was not tried, since with "
+                f"{least['learning_rate']:g} ours is {-least['above']:.1f} tolerances below the paper's early curves."
+            )
+    return names.in_lines(said)
+
+
 def for_reading(table: pd.DataFrame) -> pd.DataFrame:
     """The table of `tried` with its names in words; `is_chosen` says which candidate `authors` has."""
     figures = table["metric"].map(reference.FIGURES)
@@ -119,13 +137,16 @@ def _closest(per_panel: pd.DataFrame) -> pd.Series:
 def what_is_chosen(table: pd.DataFrame) -> str:
     """The candidate that is the closest and how close it is, a line per figure, dataset, algorithm and size.
 
-    `table` is that of `tried`.
+    `table` is that of `tried`. Where one candidate alone has a run on every panel, the line says so: it was not chosen.
     """
+    has_all = table["panels"] == table.groupby(GROUP)["panels"].transform("max")
+    is_alone = has_all.groupby([table[name] for name in GROUP]).transform("sum") == 1
     return names.in_lines(
         f"Figure {reference.FIGURES[row.metric]}, {names.DATASETS[row.dataset]}, {names.ALGORITHMS[row.algorithm]}, "
         f"N = {row.n_train}: learning rate {row.learning_rate:g}, {names.warm_up(row.warm_up_steps)}, "
-        f"{row.distance:.2f} tolerances from the paper's early curves."
-        for row in table[table["is_closest"]].itertuples()
+        f"{row.distance:.2f} tolerances from the paper's early curves"
+        + (", alone with a run on every panel." if row.is_alone else ".")
+        for row in table.assign(is_alone=is_alone)[table["is_closest"]].itertuples()
     )
 
 

@@ -76,8 +76,8 @@ AUTHORS = Reading(
             _authors("aevb", learning_rate=0.02, batch_size=500, hidden_units="softplus"),
             leaves_the_text="On Frey Face M is 500: every report of the paper's curves lies at a whole number of such "
             "minibatches (graphics), where the text has 100. AEVB's units are softplus there, log(1 + exp(a)), where "
-            "the text has tanh: its curves start below the bound of weights near zero, all by the same, as softplus "
-            "units do with some seeds and tanh units with none (graphics).",
+            "the text has tanh: its curves start below the bound of weights near zero, all by about the same, as "
+            "softplus units do with few seeds and tanh units with none (graphics).",
         ),
         ("figure2", "frey_face", "wake_sleep"): Choice(
             _authors("wake_sleep", learning_rate=0.02, batch_size=500, log_var_factor=0.1, hidden_units="softplus"),
