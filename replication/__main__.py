@@ -1,5 +1,6 @@
 """The command line: `python -m replication --help`."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -180,7 +181,7 @@ def _todo(profile: str, only: str | None, datasets: str | None, reading: str, se
     known = {config.run_id: config for config in all_runs(plan)}
     if only == "":
         raise ReplicationError("--only names no run: leave it out for all runs, or name them, comma-separated.")
-    wanted = list(known) if only is None else only.split(",")
+    wanted = list(known) if only is None else list(dict.fromkeys(name.strip() for name in only.split(",")))
     if unknown := [run_id for run_id in wanted if run_id not in known]:
         names = "\n".join(f"  {run_id}" for run_id in known)
         raise ReplicationError(f"Profile {profile} has no run {unknown[0]}. Its runs are:\n{names}")
@@ -191,9 +192,18 @@ def main() -> None:
     """Run a command; what a user can act on is printed without a traceback."""
     print_as_utf8()
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
     except ReplicationError as error:
         sys.exit(f"{error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(f"The output cannot be written: {error.strerror}.")
 
 
 if __name__ == "__main__":

@@ -94,8 +94,8 @@ def _scale(x: np.ndarray, levels: int) -> np.ndarray:
 def from_folder(folder: str | Path) -> tuple[Dataset, tuple[int, int]]:
     """The PNGs of a folder as grey values in [0, 1], split at random, and the height and width that all of them have.
 
-    Raises DataError where there are fewer than two, where one cannot be read, has more than 8 bits or is
-    transparent, and where sizes differ.
+    Raises DataError where there are fewer than two, where one cannot be read, is grey with more than 8 bits or is
+    transparent, and where sizes differ. Colours are turned to grey; of 16 bits of each, 8 are read.
     """
     folder = Path(folder).expanduser()
     files = sorted(file for file in folder.glob("[!.]*") if file.suffix.lower() == ".png")  # macOS adds hidden ones

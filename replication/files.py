@@ -17,7 +17,7 @@ from replication import paths
 from replication.errors import RecordError
 
 # What numpy and JSON raise for a file that is not what was written.
-DAMAGED = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
+DAMAGED = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 def sha256(content: bytes) -> str:
@@ -154,7 +154,7 @@ class Bundle:
     def _file(self, name: str, facts: Mapping[str, Any]) -> bytes | None:
         """The file that fits the index. The waiting name comes first: when it is gone, the final one is there."""
         key, of = self.hashes[name]
-        if key not in facts:
+        if not isinstance(facts.get(key), str):
             return None
         for file in (self._waiting(name, facts), self.folder / name):
             content = _read(file)

@@ -6,8 +6,8 @@ import tensorflow as tf
 from scipy.stats import gaussian_kde, norm, t
 
 from replication import draws
-from replication.compiled import compiled
 from replication.config import RunConfig
+from replication.model import hmc, networks
 from replication.paper import reference
 from replication.paper.experiments import figure3
 from replication.paper.plans import make_plan
@@ -94,21 +94,28 @@ def test_chains_go_on_where_the_last_report_left_them_and_forget_where_they_star
     assert 0.05 < np.median(chains.step_size) < 1
 
 
-@pytest.mark.slow
 def test_the_first_moves_of_a_report_are_no_draws(monkeypatch):
-    # The moves of a report are functions of its seed, so six moves without burn-in end where the first draw is. Fails
-    # if the burn-in is among the draws, or if a draw is beside its log density.
-    model = calibration.ppca(2, (2.0, 2.0))
-    x, _ = model.sample(draws.stream(0, 0, "evaluation"))
-    chains = authors_estimator.start(tf.zeros([len(x), 2]))
-    arguments = model.log_joint, model.parameters, x, chains, tf.constant([0, 1])
-    z, log_density, _ = authors_estimator._draws(*arguments)
-    np.testing.assert_allclose(log_density[0], model.log_joint(*model.parameters, x, z[0]), rtol=1e-4)
-    monkeypatch.setattr(authors_estimator, "N_SAMPLES", 1 + authors_estimator.N_BURNIN)
-    monkeypatch.setattr(authors_estimator, "N_BURNIN", 0)
-    first, _, _ = compiled(authors_estimator._draws.python_function)(*arguments)
-    assert len(z) == 50 and len(first) == 6
-    np.testing.assert_allclose(z[0], first[-1], atol=1e-5)
+    # Each move goes one to the right. Fails if the burn-in is among the draws.
+    info = hmc.Info(tf.ones(3, bool), tf.zeros(3))
+    monkeypatch.setattr(hmc, "move", lambda log_density, z, *_: (z + 1, info))
+    chains = authors_estimator.start(tf.zeros([3, 2]))
+    of_z = (lambda x, z: tf.reduce_sum(z, -1)), (), tf.zeros([3, 1])
+    z, log_density, chains = authors_estimator._draws(*of_z, chains, draws.stream(0, 0, "chains"))
+    n_burnin, n_samples = authors_estimator.N_BURNIN, authors_estimator.N_SAMPLES
+    np.testing.assert_array_equal(z[:, 0, 0], np.arange(n_burnin, n_burnin + n_samples) + 1)
+    np.testing.assert_array_equal(log_density, tf.reduce_sum(z, -1))
+    np.testing.assert_array_equal(chains.z, n_burnin + n_samples)
+
+
+def test_chains_start_at_draws_of_the_encoder():
+    # N(3, 0.5^2), whatever x. Fails if the variance is taken for the standard deviation.
+    def dense(n_in: int, n_out: int, bias: float) -> networks.Dense:
+        return networks.Dense(tf.zeros([n_in, n_out]), tf.fill([n_out], bias))
+
+    encoder = networks.Encoder(dense(4, 5, 0.0), dense(5, 2, 3.0), dense(5, 2, float(np.log(0.25))))
+    x, seed_pair = tf.zeros([20_000, 4]), draws.stream(0, 0, "evaluation")
+    z = authors_estimator._from_the_encoder(networks.Params(encoder, None), x, seed_pair).z.numpy()
+    assert z.mean() == pytest.approx(3, abs=0.02) and z.std() == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.slow

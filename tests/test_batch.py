@@ -72,6 +72,24 @@ def test_command_line_errors_are_one_message(arguments, message):
     assert "InitializeLog" not in run.stderr, "TensorFlow's C++ greets"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_what_cannot_be_printed_is_one_message():
+    # A full disk under stdout. Fails if the user sees a traceback, or success.
+    for arguments in (["verdict", "--json"], ["--help"]):
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, "-m", "replication", *arguments]
+            run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert run.returncode == 1 and run.stderr == "The output cannot be written: No space left on device.\n"
+
+
+def test_runs_that_are_named_twice_are_trained_once(monkeypatch):
+    plan = make_plan("smoke")
+    one, other, *_ = all_runs(plan)
+    monkeypatch.setattr(records, "is_complete", lambda config, folder: False)
+    named = f"{one.run_id}, {other.run_id},{one.run_id}"
+    assert __main__._todo("smoke", named, None, plan.reading.name, 0) == [one, other]
+
+
 @pytest.mark.parametrize(
     ("n_rounds", "seconds"), [(0, 1.0), (-1, 1.0), (1, 0.0), (1, -1.0), (1, float("nan")), (1, float("inf"))]
 )

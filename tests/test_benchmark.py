@@ -17,7 +17,7 @@ import tensorflow as tf
 import replication
 from replication import benchmark, data, draws
 from replication.benchmark import contenders
-from replication.errors import ReplicationError
+from replication.errors import RecordError, ReplicationError
 from replication.model import estimators, networks
 
 pytestmark = pytest.mark.benchmark
@@ -139,6 +139,17 @@ def test_engine_and_products_are_measured_in_both_arrangements(inputs, tmp_path,
     assert "--only growth" in shown and "numpy" in shown
     benchmark.draw(tmp_path / "tables", tmp_path / "figure.svg")
     assert (tmp_path / "figure.svg").stat().st_size > 1000
+
+
+def test_a_table_that_is_not_what_was_measured_is_an_error(tmp_path):
+    # Fails if new facts may stand beside an old table, or if half a measurement ends in a traceback.
+    benchmark.write("peers", pd.DataFrame({"samples_per_second": [1.0]}), tmp_path)
+    (tmp_path / "peers.csv").write_text("samples_per_second\n2\n")
+    with pytest.raises(RecordError, match=r"peers\.csv is not what was written"):
+        benchmark.read_part("peers", tmp_path)
+    (tmp_path / "peers.json").write_text("{")
+    with pytest.raises(RecordError, match=r"peers\.json is damaged"):
+        benchmark.read_part("peers", tmp_path)
 
 
 def test_seconds_to_a_bound_are_measured_once_for_a_commit_and_a_machine(inputs, tmp_path, monkeypatch):

@@ -78,15 +78,23 @@ def test_an_ordering_is_left_out_where_an_algorithm_is_missing(marginal_curves):
 
 
 def test_a_wider_gap_with_more_latent_variables_is_seen():
-    values = {(5, "train"): -100, (5, "test"): -101, (10, "train"): -90, (10, "test"): -90.5, (20, "train"): -80}
-    values |= {(20, "test"): -84}
+    # From 1 to 0.5, to 1.2, to 4 nats: a gap that is less than WIDER, 1 nat, wider is no wider.
+    ends = {5: (-100, -101), 10: (-90, -90.5), 20: (-80, -81.2), 200: (-70, -74)}
+    values = {(n, split): end for n, both in ends.items() for split, end in zip(("train", "test"), both, strict=True)}
     rows = [(n, "aevb", split, 1e6, value, value) for (n, split), value in values.items()]
     table = check(claims.GAP, compared(rows)).set_index("panel")
-    assert table["ours"].to_dict() == {"MNIST, Nz = 10": 0.5, "MNIST, Nz = 20": 4}
-    assert table["holds"].to_dict() == {"MNIST, Nz = 10": True, "MNIST, Nz = 20": False}
+    assert table["ours"].round(9).to_dict() == {"MNIST, Nz = 10": 0.5, "MNIST, Nz = 20": 1.2, "MNIST, Nz = 200": 4}
+    assert table["holds"].tolist() == [True, True, False]
     assert table["holds_in_paper"].to_dict() == table["holds"].to_dict()
-    without_train = [*rows, (200, "aevb", "test", 1e6, -80, -80)]
-    assert len(check(claims.GAP, compared(without_train))) == 2, "a model without its curve on train hides no other"
+    without_train = [*rows, (2, "aevb", "test", 1e6, -80, -80)]
+    assert len(check(claims.GAP, compared(without_train))) == 3, "a model without its curve on train hides no other"
+
+
+def test_what_a_run_of_full_vb_loses_after_its_best_is_positive():
+    run = {"dataset": "digits", "n_latent": 3, "n_train": 100, "algorithm": "aevb", "split": "test", "run_id": "a"}
+    curve = {"measure": "evaluated", "point": [1, 2, 3], "samples_evaluated": [1, 2, 3], "value": [-30.0, -20.0, -25.0]}
+    (lost,) = evidence.lost_after_best(pd.DataFrame({**run, **curve})).to_dict("records")
+    assert lost == {"best": -20.0, "at": 2, "lost": 5.0}
 
 
 def test_a_lower_limit_that_does_not_decide_is_no_refutation():

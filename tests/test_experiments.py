@@ -122,7 +122,9 @@ def test_what_cannot_be_asked_for_is_refused_in_words(arguments, message):
 
 
 def test_a_whole_number_that_yaml_reads_as_a_fraction_is_that_number():
-    assert {run.n_latent for run in figure2(make_plan("quick", overrides={"n_latent": 7.0}))} == {7}
+    as_a_fraction = make_plan("quick", overrides={"n_latent": 7.0})
+    assert {run.n_latent for run in figure2(as_a_fraction)} == {7}
+    assert as_a_fraction.figure_suffix == make_plan("quick", overrides={"n_latent": 7}).figure_suffix
 
 
 def test_an_override_leaves_out_the_dataset_that_does_not_admit_it(capsys):

@@ -165,8 +165,11 @@ def test_a_figure_that_cannot_be_saved_is_shown_and_a_line_says_so(tmp_path, cap
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_an_error(tmp_path):
-    # Fails if it counts as a clone that is read only: the batch would end well without its figures.
-    (tmp_path / "figure.svg").symlink_to("/dev/full")
+    # Fails if it counts as a clone that is read only: the batch would end well without its figures. Fails, too, if the
+    # figure that was there is cut.
+    file = tmp_path / "figure.svg"
+    file.write_text("the figure of before")
+    (tmp_path / f".{file.name}.{os.getpid()}.tmp").symlink_to("/dev/full")
     with pytest.raises(RecordError) as raised:
-        figures.save(plt.figure(), [tmp_path / "figure.svg"])
-    assert raised.value.__cause__.errno == errno.ENOSPC
+        figures.save(plt.figure(), [file])
+    assert raised.value.__cause__.errno == errno.ENOSPC and file.read_text() == "the figure of before"

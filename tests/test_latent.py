@@ -6,7 +6,7 @@ import tensorflow as tf
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
-from replication import paths
+from replication import data, paths
 from replication.config import RunConfig
 from replication.model import latent, networks
 from replication.paper import experiments
@@ -22,6 +22,19 @@ def params() -> networks.Params:
 
 def recorded(run: RunConfig) -> networks.Params:
     return networks.from_arrays(records.load_weights(run, paths.runs("paper")))
+
+
+def test_proposals_give_log_px_of_a_model_whose_z_says_nothing(params):
+    # Then log p(x) = log p(x|z) for each z, and every draw of the prior counts. Fails if q(z) is left out of a weight.
+    logits = params.decoder.logits
+    bias = tf.constant(np.random.default_rng(0).normal(size=64), tf.float32)
+    silent = params.decoder._replace(logits=logits._replace(w=tf.zeros_like(logits.w), b=bias))
+    x = data.load("digits").x_test[:10]
+    exact = networks.decode(silent, tf.zeros([10, 2])).log_prob(x).numpy().mean()
+    proposals = latent.proposals(params._replace(decoder=silent), x, 2000, seed=0)
+    assert proposals["prior"].log_px == pytest.approx(exact, abs=1e-3)
+    assert proposals["prior"].ess == pytest.approx(2000, rel=1e-3)
+    assert proposals["encoder"].log_px == pytest.approx(exact, abs=0.2)
 
 
 def test_the_unit_square_is_linear_in_the_prior_s_cdf():

@@ -87,6 +87,20 @@ def test_an_estimate_is_as_reliable_as_the_least_of_its_parts(problem):
     assert not estimate.is_reliable[is_stuck].any() and estimate.is_reliable[~is_stuck].mean() > 0.9
 
 
+def test_parts_of_two_modes_count_by_their_share(monkeypatch):
+    # log p(x) = log(3/4 + 1/4). Fails if error, effective sample size or acceptance are sums over the parts.
+    part = ml.Estimate(np.log([0.75, 0.25]), np.array([0.1, 0.2]), np.array([40.0, 20.0]), np.array([True, True]))
+    chains = [np.zeros((2, 8, 1)), np.zeros((2, 8)), np.array([0.8, 0.6]), np.ones(2)]
+    monkeypatch.setattr(ml, "in_blocks", lambda *_: chains)
+    monkeypatch.setattr(ml, "hmc_density_estimator", lambda chains: part)
+    modes = Modes(np.zeros((2, 1, 1)), np.ones((2, 1, 1, 1)), np.zeros((2, 1)))
+    estimate, sampling = ml.appendix_d(None, (), tf.zeros([1, 3]), modes, draws.stream(0, 0, "chains"))
+    assert estimate.log_px[0] == pytest.approx(0) and estimate.is_reliable[0]
+    assert estimate.se[0] == pytest.approx(np.hypot(0.75 * 0.1, 0.25 * 0.2))
+    assert estimate.ess[0] == pytest.approx(0.75 * 40 + 0.25 * 20)
+    assert sampling.acceptance[0] == pytest.approx(0.75 * 0.8 + 0.25 * 0.6)
+
+
 @pytest.fixture(scope="module")
 def problem() -> tuple[tuple, np.ndarray, Modes]:
     (parameters, x), exact = ppca(3)

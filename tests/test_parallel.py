@@ -2,7 +2,10 @@
 
 import io
 import os
+import shlex
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -157,3 +160,16 @@ def test_ctrl_c_within_a_destructor_stops_the_jobs_all_the_same():
 
     with pytest.raises(KeyboardInterrupt):
         parallel.work_off(jobs, 1, say)
+
+
+def test_what_was_printed_before_a_silent_block_is_kept():
+    # Fails if it waits in a buffer and goes where the greetings go; or, without an output, if there is a traceback.
+    script = (
+        "from replication.runs import parallel\nprint('before')\n"
+        "with parallel.without_greetings(): pass\nprint('after')"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, env=env, capture_output=True, text=True).stdout == "before\nafter\n"
+    without_output = subprocess.run(f"{shlex.join(command)} >&-", shell=True, env=env, capture_output=True, text=True)
+    assert without_output.returncode == 0 and not without_output.stderr

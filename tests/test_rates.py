@@ -14,6 +14,30 @@ from replication.runs.checkpoints import Run
 from replication.runs.curves import SIZE
 
 
+def of_figure_2(learning_rate: float, on_train: float, on_test: float) -> records.Record:
+    """A run so many nats above the paper's early curves of AEVB on MNIST with Nz = 20."""
+    config = RunConfig(
+        dataset="mnist", algorithm="aevb", n_latent=20, n_hidden=500, samples_total=3_000_000,
+        learning_rate=learning_rate,
+    )  # fmt: skip
+    rows = []
+    for split, measure, above in (("train", "running_mean", on_train), ("test", "evaluated", on_test)):
+        paper = reference.curves(metric="bound", dataset="mnist", size=20, algorithm="aevb", split=split)
+        rows += [
+            {"samples_evaluated": x, "split": split, "measure": measure, "se": 1.0,
+             "value": reference.value_at(paper, x) + above}
+            for x in (500_000, 1_000_000, 2_000_000, 3_000_000)
+        ]  # fmt: skip
+    return records.Record(config, pd.DataFrame(rows), {})
+
+
+def test_the_bound_is_fitted_on_test_alone():
+    # On train the paper's values are means over its own reports. Tolerances are 2 nats.
+    table = rates.tried([of_figure_2(0.01, on_train=0, on_test=8), of_figure_2(0.02, on_train=8, on_test=2)])
+    assert table["distance"].tolist() == pytest.approx([4, 1], abs=1e-6)
+    assert table.loc[table["is_closest"], "learning_rate"].item() == 0.02
+
+
 def beside_the_paper(
     learning_rate: float, early: float, late: float, n_train: int, limit: float, warm_up_steps: int = 0
 ) -> records.Record:

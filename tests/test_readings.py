@@ -6,10 +6,10 @@ import pytest
 
 from replication import paths
 from replication.config import LEFT_OUT_OF_NAMES, ConfigError, RunConfig, authors_of_2014
-from replication.paper import evidence, experiments, names, notebook, readings
+from replication.paper import comparison, evidence, experiments, names, notebook, readings
 from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import make_plan
-from replication.runs import records
+from replication.runs import curves, records
 
 
 def test_a_reading_decides_the_runs_of_the_papers_figures():
@@ -139,3 +139,13 @@ def test_units_are_compared_where_the_paper_draws_both_splits():
     table = evidence.units_on_frey_face()
     assert len(table) == 8 and table.notna().all(axis=None)
     assert (table.groupby("n_latent")["samples"].nunique() == 1).all()
+
+
+def test_the_early_distance_of_units_is_on_test():
+    # Recomputed for one panel. Fails if it is on train, where the paper's first points are means since the start.
+    plan = make_plan("paper", reading="authors")
+    (run,) = [run for run in figure2(plan) if (run.dataset, run.algorithm, run.n_latent) == ("frey_face", "aevb", 10)]
+    compared = comparison.compare(curves.table([records.require(run, paths.runs("paper"))]))
+    early = compared[(compared["split"] == "test") & compared["point"].between(500_000, 3_000_000)]["difference"].abs()
+    row = evidence.units_on_frey_face().query("n_latent == 10 and hidden_units == 'softplus'")
+    assert row["early"].item() == pytest.approx(early.mean())

@@ -126,8 +126,12 @@ def test_one_changed_digit_is_noticed(tiny, tmp_path):
 
 @pytest.mark.parametrize(
     ("config", "said"),
-    [(None, "names no configuration"), ({"future": 1}, "does not know: future(.|\n)*use that one")],
-    ids=["none", "newer"],
+    [
+        (None, "names no configuration"),
+        ({"future": 1}, "does not know: future(.|\n)*use that one"),
+        ({"estimator": "iwae"}, "does not know. (.|\n)*estimator(.|\n)*Use the version that wrote it"),
+    ],
+    ids=["none", "newer setting", "newer value"],
 )
 def test_a_record_without_a_configuration_or_of_a_newer_version_says_so(tiny, tmp_path, config, said):
     # Fails if its reader gets a KeyError, or the advice to delete what a newer version wrote.
@@ -137,6 +141,15 @@ def test_a_record_without_a_configuration_or_of_a_newer_version_says_so(tiny, tm
     content["config"] = config and {**content["config"], **config}
     index.write_text(json.dumps(content))
     with pytest.raises(RecordError, match=said):
+        records.load(tiny, tmp_path)
+
+
+@pytest.mark.parametrize("digest", [None, 5])
+def test_a_record_whose_hash_is_no_text_is_an_error(tiny, tmp_path, digest):
+    records.save(tiny, ROWS, {}, tmp_path)
+    index = tmp_path / tiny.run_id / "config.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "numbers_sha256": digest}))
+    with pytest.raises(RecordError, match=r"curve\.csv is not what was written"):
         records.load(tiny, tmp_path)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from processes import assert_all_end, wait_for
 
-from replication import paths
+from replication import data, paths
 from replication.config import RunConfig
+from replication.errors import RecordError
 from replication.runs import checkpoints, provenance, training
 
 RUN = """
@@ -21,6 +22,7 @@ import sys
 from pathlib import Path
 from replication.runs import training
 from replication.config import RunConfig
+from replication.errors import RecordError
 training.CHUNK_SECONDS = 0.02
 training.train(RunConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]), checkpoint_seconds=0)
 """
@@ -110,6 +112,25 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_anew(tiny, tmp_pat
     training.train(tiny, tmp_path / "runs")
     spoil(checkpoints.path(tiny))
     _assert_starts_anew_to(undisturbed, tiny, tmp_path / "runs", reason, capsys)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"step": None}, {"sums": None}, {"sums": [[1, 2]]}, {"contributors": None}], ids=str
+)
+def test_a_checkpoint_of_another_structure_is_set_aside(tiny, capsys, changes):
+    # Fails if it ends in a traceback: the user would not know which file it is.
+    engine = training.Engine(tiny, data.load("digits"))
+    checkpoints.save(tiny, checkpoints.Run(engine.initial_state))
+    _edit_checkpoint(tiny, **changes)
+    assert checkpoints.load(tiny, engine.initial_state) is None
+    assert "is damaged" in capsys.readouterr().err and not checkpoints.path(tiny).exists()
+
+
+def test_a_checkpoint_that_cannot_be_read_says_so(tiny):
+    engine = training.Engine(tiny, data.load("digits"))
+    checkpoints.path(tiny).mkdir(parents=True)
+    with pytest.raises(RecordError, match="cannot be read: Is a directory"):
+        checkpoints.load(tiny, engine.initial_state)
 
 
 @pytest.mark.faults

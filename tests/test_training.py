@@ -10,6 +10,7 @@ from replication.errors import DivergedError
 from replication.model import latent
 from replication.model.estimators import sgvb_b
 from replication.runs import checkpoints, records, training
+from replication.runs.checkpoints import Run
 from replication.runs.points import evaluation_points
 
 
@@ -21,6 +22,24 @@ def test_evaluation_points_are_log_spaced_and_end_with_the_run():
     for decade in (10**5, 10**6, 10**7):
         assert sum(decade <= point < 10 * decade for point in grid) >= 8
     assert grid == sorted(set(grid))
+
+
+def test_points_of_a_run_have_noise_of_their_own(tiny):
+    # Fails if every evaluation point of a run sees the same z: its errors then do not average out along the curve.
+    engine = training.Engine(tiny.replace(algorithm="full_vb"), data.load("digits"))
+    runs = [Run(engine.initial_state._replace(step=tf.constant(step, tf.int64))) for step in (0, 7)]
+    at_start, later = ([row["reconstruction"] for row in engine.evaluate(run, is_end=True)] for run in runs)
+    assert at_start != later
+
+
+def test_the_kl_of_each_dimension_is_of_the_images_on_which_the_run_is_evaluated(tiny):
+    # Fails if a run on binary targets says how much z tells of grey images.
+    digits = data.load("digits")
+    engine = training.Engine(tiny.replace(targets="binarised", initialisation="paper_variance"), digits)
+    run = Run(engine.initial_state)
+    (on_test,) = [row for row in engine.evaluate(run, is_end=False) if row["split"] == "test"]
+    kl = training._facts(engine.config, digits, run)["kl_per_dimension"]
+    assert sum(kl) == pytest.approx(on_test["kl"], rel=1e-3)
 
 
 def test_evaluation_points_of_the_marginal_likelihood_cover_the_papers_axis():

@@ -5,6 +5,7 @@ Contenders take turns in rounds, so that a busy minute of the machine meets all 
 
 import importlib.metadata
 import importlib.util
+import io
 import json
 import math
 import os
@@ -28,7 +29,7 @@ from replication import data, paths
 from replication.benchmark import contenders
 from replication.config import DATASETS, RunConfig
 from replication.errors import ReplicationError, UnreachableError
-from replication.files import write_atomically
+from replication.files import Bundle, Hash, write_atomically
 from replication.paper import names
 from replication.plots import charts
 from replication.runs import parallel, provenance
@@ -190,16 +191,21 @@ def _initial(inputs: Path, n_latent: int, n_hidden: int) -> Path:
 
 def write(part: str, table: pd.DataFrame, folder: Path) -> None:
     """A table, and beside it the date, the machine and the versions."""
-    facts = json.dumps({"date": f"{datetime.now(UTC):%Y-%m-%d}", **_machine()}, indent=2) + "\n"
-    write_atomically(folder / f"{part}.json", lambda file: file.write_text(facts, encoding="utf-8"))
-    write_atomically(folder / f"{part}.csv", lambda file: table.to_csv(file, index=False, float_format="%.6g"))
+    facts = {"date": f"{datetime.now(UTC):%Y-%m-%d}", **_machine()}
+    _bundle(part, folder).write(facts, {f"{part}.csv": table.to_csv(index=False, float_format="%.6g").encode()})
 
 
 def read_part(part: str, folder: Path = FOLDER) -> tuple[pd.DataFrame, dict] | None:
-    """A table and its facts, or None where the part has not been measured."""
-    if not (folder / f"{part}.csv").exists():
+    """A table and its facts, or None where the part has not been measured; raises RecordError for a damaged one."""
+    stored = _bundle(part, folder).read(f"{part}.csv")
+    if stored is None:
         return None
-    return pd.read_csv(folder / f"{part}.csv"), json.loads((folder / f"{part}.json").read_text(encoding="utf-8"))
+    facts, (table,) = stored
+    return pd.read_csv(io.BytesIO(table)), facts
+
+
+def _bundle(part: str, folder: Path) -> Bundle:
+    return Bundle(folder, f"{part}.json", {f"{part}.csv": Hash("table_sha256")})
 
 
 def draw(folder: Path, figure: Path) -> None:

@@ -104,7 +104,7 @@ def _jobs(folder: Path) -> list[dict[str, Any]]:
         jobs = {job["run_id"]: job for job in json.loads((folder / runner.JOBS).read_text(encoding="utf-8"))}
     except OSError as error:
         raise RecordError(f"{folder} is no exported folder: no {runner.JOBS} can be read in it.") from error
-    except (*DAMAGED, TypeError) as error:
+    except DAMAGED as error:
         raise RecordError(f"{folder / runner.JOBS} is damaged ({error}): copy the exported one.") from error
     return list(jobs.values())
 

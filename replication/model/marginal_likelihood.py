@@ -173,10 +173,14 @@ def importance_sampling(
     tril = np.where(is_mode[..., None, None], modes.tril, modes.tril[0])
     mean = tf.constant(np.concatenate([z for _ in INFLATIONS]), tf.float32)
     tril = tf.constant(np.concatenate([inflation**0.5 * tril for inflation in INFLATIONS]), tf.float32)
-    args = log_joint, parameters, x, mean, tril, tf.linalg.inv(tril), n_samples
+    whitener = tf.linalg.inv(tril)
     chunks = range(-(-n_samples // IMPORTANCE_CHUNK))
-    own = [_own_log_weights(*args, draws.fold_in(seed_pair, "own", i)).numpy() for i in chunks]
-    common = _common_log_weights(*args, draws.fold_in(seed_pair, "common")).numpy()
+    model = log_joint, parameters, x
+    own = [
+        _own_log_weights(*model, mean, tril, whitener, n_samples, draws.fold_in(seed_pair, "own", i)).numpy()
+        for i in chunks
+    ]
+    common = _common_log_weights(*model, mean, whitener, n_samples, draws.fold_in(seed_pair, "common")).numpy()
     return _of_weights(np.concatenate(own)[:n_samples], common.reshape(-1, len(x)), z.shape[-1])
 
 
@@ -235,7 +239,6 @@ def _common_log_weights(
     parameters: tuple,
     x: tf.Tensor,
     mean: tf.Tensor,
-    tril: tf.Tensor,
     whitener: tf.Tensor,
     n_samples: int,
     seed_pair: tf.Tensor,

@@ -101,16 +101,16 @@ def _names(datasets: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _checked(overrides: Mapping[str, Any], run: RunConfig) -> dict[str, Any]:
-    """The overrides, of which each is a setting of a run and has a possible value."""
+    """The overrides, of which each is a setting of a run, as the run has it: 5.0 images are 5."""
     if not isinstance(overrides, Mapping) or not all(isinstance(name, str) for name in overrides):
         raise ConfigError(f"overrides = {overrides!r} do not map settings to values. {OVERRIDES_SYNTAX}")
     for name, instead in SET_OTHERWISE.items():
         if name in overrides:
             raise ConfigError(f"{name} is no override: {instead}")
     try:
-        run.replace(**overrides)
+        changed = run.replace(**overrides)
     except IncompatibleError:
-        pass  # some runs of an experiment may admit them: the others are left out, with a line
+        return dict(overrides)  # some runs of an experiment may admit them: the others are left out, with a line
     except ConfigError as error:
         raise ConfigError(f"{error}\n{OVERRIDES_SYNTAX}") from None
-    return dict(overrides)
+    return {name: getattr(changed, name) for name in overrides}

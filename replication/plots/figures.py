@@ -1,6 +1,7 @@
 """Figures 2 and 3 of the paper: DataFrames in, matplotlib figures out; nothing is computed here."""
 
 import errno
+import io
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from replication.files import explained
+from replication.errors import RecordError
+from replication.files import write_atomically
 from replication.paper import names, reference
 from replication.paper.changes import NO_CHANGE, Change
 from replication.plots import palette
@@ -170,12 +172,13 @@ def save(figure: Figure, files: Iterable[Path]) -> None:
     RecordError where the disk refuses for another reason.
     """
     for file in files:
-        with explained(file):
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                with matplotlib.rc_context({"svg.hashsalt": "replication", "svg.fonttype": "path"}):
-                    figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
-            except OSError as error:
-                if error.errno not in READ_ONLY:
-                    raise
-                print(f"The figure is not saved: {file} cannot be written ({error.strerror}).", file=sys.stderr)
+        image = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "replication", "svg.fonttype": "path"}):
+            metadata = {"Date": None} if file.suffix == ".svg" else None
+            figure.savefig(image, format=file.suffix[1:], dpi=150, metadata=metadata)
+        try:
+            write_atomically(file, lambda draft, image=image: draft.write_bytes(image.getvalue()))
+        except RecordError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in READ_ONLY:
+                raise
+            print(f"The figure is not saved: {file} cannot be written ({error.__cause__.strerror}).", file=sys.stderr)

@@ -104,13 +104,13 @@ def load(config: RunConfig, like: State) -> Run | None:
             _say(config, file, reason)
             return None
         with np.load(file) as content:
-            leaves = [content[f"leaf_{i}"] for i in range(len(tf.nest.flatten(like)))]
+            leaves = [tf.constant(content[f"leaf_{i}"]) for i in range(len(tf.nest.flatten(like)))]
+        state = tf.nest.pack_sequence_as(like, leaves)
+        sums = tuple(Sums(*sums) for sums in progress["sums"])
+        return Run(state, tuple(progress["rows"]), sums, progress["seconds"], tuple(progress["contributors"]))
     except DAMAGED as error:
         _set_aside(config, file, f"is damaged ({error})")
         return None
-    state = tf.nest.pack_sequence_as(like, [tf.constant(leaf) for leaf in leaves])
-    sums = tuple(Sums(*sums) for sums in progress["sums"])
-    return Run(state, tuple(progress["rows"]), sums, progress["seconds"], tuple(progress["contributors"]))
 
 
 @cache
@@ -166,6 +166,10 @@ def _beyond(config: RunConfig, progress: dict) -> str:
 
 
 def _progress(file: Path) -> dict:
-    """What a checkpoint says of itself; raises one of DAMAGED where it cannot be read."""
-    with np.load(file) as content:
-        return json.loads(str(content["progress"]))
+    """What a checkpoint says of itself; raises one of DAMAGED for strange content, RecordError where it is not read."""
+    try:
+        with np.load(file) as content:
+            return json.loads(str(content["progress"]))
+    except OSError as error:
+        reason = error.strerror or error
+        raise RecordError(f"The checkpoint {file} cannot be read: {reason}. Make it readable, or delete it.") from error

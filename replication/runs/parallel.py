@@ -78,11 +78,11 @@ def train_all(configs: list[RunConfig], folder: Path, n_workers: int = -1) -> di
 
     A run that fails leaves the others alone; raises ReplicationError with every failure at the end.
     """
-    jobs = [training_job(config, folder) for config in configs]
+    jobs = [training_job(config, folder) for config in dict.fromkeys(configs)]
     costs, failures = work_off(jobs, device.runs_side_by_side(n_workers))
     if failures:
         reasons = "\n".join(f"{name}: {failure.reason}" for name, failure in failures.items())
-        raise ReplicationError(f"{len(failures)} of {len(configs)} runs failed:\n{reasons}")
+        raise ReplicationError(f"{len(failures)} of {len(jobs)} runs failed:\n{reasons}")
     return costs
 
 
@@ -319,6 +319,13 @@ def without_greetings() -> Iterator[None]:
         yield
 
 
+def _flush() -> None:
+    """Write what was printed where it belongs until now."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream:  # None where a process was started without it
+            stream.flush()
+
+
 @contextmanager
 def _output_in(file: Path | None) -> Iterator[None]:
     """Write what this process prints, its C++ included, into a file; None leaves it where it goes."""
@@ -328,6 +335,7 @@ def _output_in(file: Path | None) -> Iterator[None]:
     with explained(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         stream = file.open("wb")
+    _flush()
     kept = {number: os.dup(number) for number in (1, 2)}
     with stream:
         for number in kept:
@@ -336,8 +344,7 @@ def _output_in(file: Path | None) -> Iterator[None]:
         yield
     finally:
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush()
         finally:
             for number, copy in kept.items():
                 os.dup2(copy, number)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from replication import paths
-from replication.config import RunConfig
+from replication.config import LEFT_OUT_OF_NAMES, ConfigError, RunConfig
 from replication.errors import RecordError
 from replication.files import Bundle, Hash, locked, sha256
 
@@ -145,8 +145,20 @@ def _read(config: RunConfig, folder: Path, *more: str) -> tuple[Record, bytes] |
             "it: use that one."
         )
     if differences := config.differences(facts["config"]):
+        _refuse_unknown_values(bundle.folder, facts["config"])
         raise RecordError(f"The record {bundle.folder} is of another run: {differences}. {bundle.cure}")
     return Record(config, pd.read_csv(io.BytesIO(curve)), facts), b"".join(others)
+
+
+def _refuse_unknown_values(folder: Path, stored: Mapping[str, Any]) -> None:
+    """Raise RecordError where a stored configuration is none of this version."""
+    try:
+        RunConfig(**{**LEFT_OUT_OF_NAMES, **stored})
+    except ConfigError as error:
+        raise RecordError(
+            f"The record {folder} has a value that this version does not know. {error}\nUse the version that wrote it, "
+            "or restore it from version control."
+        ) from None
 
 
 def _within(config: RunConfig, record: Record) -> pd.Series:

@@ -97,7 +97,7 @@ class Engine:
         if bad_steps:
             step = min(bad_steps)
             what = "the bound" if step == first_bad else "the update"
-            raise self._diverged(run, f"{what} is not finite at step {step}", step)
+            raise self._diverged(f"{what} is not finite at step {step}", step)
         self.steps_per_call = max(1, min(10 * n_steps, int(n_steps * CHUNK_SECONDS / seconds)))
         objective = (sums.total - run.sums[-1].total) / n_steps
         sums_so_far = running_mean.append(run.sums, sums, self.config.samples_per_step)
@@ -132,12 +132,12 @@ class Engine:
                 values = evaluation.evaluate(self.config, run.state.params, self.x_eval[split], seed_pair)
                 rows.append({**samples, "split": split, "measure": "evaluated", **values})
         except EstimatorError as error:
-            raise self._diverged(run, f"log p(x) has no estimate at step {run.step}: {error}", run.step) from error
+            raise self._diverged(f"log p(x) has no estimate at step {run.step}: {error}", run.step) from error
         for row in rows:
             bad = [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
             if bad:
                 what = f"{', '.join(bad)} on {row['split']} is not finite in the evaluation at step {run.step}"
-                raise self._diverged(run, what, run.step)
+                raise self._diverged(what, run.step)
         return [{**row, "seconds": run.seconds} for row in rows]
 
     def run_steps(
@@ -159,7 +159,7 @@ class Engine:
         n_steps, sums = tf.constant(n_steps, tf.int64), tf.constant(tuple(sums), tf.float64)
         return state, self.x_train, self.seed, n_steps, sums
 
-    def _diverged(self, run: Run, what: str, step: int) -> DivergedError:
+    def _diverged(self, what: str, step: int) -> DivergedError:
         return DivergedError(
             f"{self.config.run_id}: {what} ({step * self.config.samples_per_step:,} samples). "
             f"The likely cause is the learning rate ({self.config.learning_rate}): "
@@ -275,6 +275,6 @@ def _facts(config: RunConfig, dataset: data.Dataset, run: Run) -> dict:
             for split, x in {"train": x_train, "test": dataset.x_test}.items()
         }
     if hasattr(run.state.params, "encoder"):
-        kl = latent.kl_per_dimension(run.state.params.encoder, tf.constant(dataset.x_test))
+        kl = latent.kl_per_dimension(run.state.params.encoder, evaluation.observed(config, "test", dataset.x_test))
         facts["kl_per_dimension"] = [round(float(value), 4) for value in kl]
     return facts
