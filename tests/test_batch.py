@@ -193,6 +193,12 @@ def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
     assert _jobs_to_do(finished_batch, SMOKE) == [short.run_id, "1_estimators", deleted.run_id, "6_full_vb"]
 
 
+def test_notebooks_that_bring_no_run_come_last():
+    # Fails if one that needs many runs, all of them another's, is done before one that brings some.
+    runs_of = {"0_method": ["a"], "2_lower_bound": ["a", "b"], "6_full_vb": ["c"], "8_verdict": ["a", "b"]}
+    assert list(local._in_order(runs_of)) == ["2_lower_bound", "6_full_vb", "0_method", "8_verdict"]
+
+
 def test_runs_that_share_a_job_are_made_by_one(finished_batch):
     # Fails if each of them gets a job of its own, or if a notebook does not wait for the job of its run.
     first, *_, last = figure3(SMOKE)

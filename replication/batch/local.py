@@ -3,7 +3,7 @@
 import sys
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
 def jobs(plan: Plan) -> list[Job]:
     """What is missing, in order: for each notebook its runs and then itself.
 
-    That of figure 2 is first, then those that need most runs, so that the cores end together.
+    The order of the notebooks is that of `_in_order`.
     """
     runs, out = paths.runs(plan.profile), dependencies.folder(plan)
     needed = {notebook: dependencies.runs_before(notebook, plan) for notebook in notebooks.names()}
@@ -95,13 +95,27 @@ def jobs(plan: Plan) -> list[Job]:
         if not records.is_complete(run, runs)
     }
     found: dict[str, Job] = {}
-    for notebook in sorted(needed, key=lambda name: (name != FIRST, -len(needed[name]))):
-        needs = [run.run_id for run in needed[notebook] if run.run_id in missing]
+    missing_of = {name: [run.run_id for run in needed[name] if run.run_id in missing] for name in needed}
+    for notebook in _in_order(missing_of):
+        needs = missing_of[notebook]
         found |= {name: missing[name] for name in needs}
         if needs or not _is_current(notebook, plan):
             arguments, log = (notebook, dependencies.parameters(plan), out), out / "logs" / f"{notebook}.log"
             found[notebook] = Job(notebook, _execute_job, arguments, log, frozenset(needs), rank=int(notebook != FIRST))
     return list(found.values())
+
+
+def _in_order(runs_of: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The notebook of figure 2, then always the one that brings most runs: what a notebook brings, others need not.
+
+    So those that wait for the runs of others come last, side by side, and the cores end together.
+    """
+    left, brought = list(runs_of), set[str]()
+    while left:
+        notebook = max(left, key=lambda name: (name == FIRST, len({*runs_of[name]} - brought)))
+        left.remove(notebook)
+        brought.update(runs_of[notebook])
+        yield notebook
 
 
 def _is_current(notebook: str, plan: Plan) -> bool:

@@ -4,6 +4,7 @@ import errno
 import io
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def save(figure: Figure, files: Iterable[Path]) -> None:
             metadata = {"Date": None} if file.suffix == ".svg" else None
             figure.savefig(image, format=file.suffix[1:], dpi=150, metadata=metadata)
         try:
-            write_atomically(file, lambda draft, image=image: draft.write_bytes(image.getvalue()))
+            write_atomically(file, partial(Path.write_bytes, data=image.getvalue()))
         except RecordError as error:
             if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in READ_ONLY:
                 raise
