@@ -106,9 +106,9 @@ def jobs(plan: Plan) -> list[Job]:
 
 
 def _in_order(runs_of: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """The notebook of figure 2, then always the one that brings most runs: what a notebook brings, others need not.
+    """The notebook of figure 2, then always the one with most runs that none before it has.
 
-    So those that wait for the runs of others come last, side by side, and the cores end together.
+    So those that only wait for the runs of others come last, side by side, and the cores end together.
     """
     left, brought = list(runs_of), set[str]()
     while left:

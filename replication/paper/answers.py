@@ -132,11 +132,12 @@ def lower_bound(runs: list[Record], made: Change = NO_CHANGE) -> str:
     """Notebook 2: whether AEVB is ahead of wake-sleep, by how much, and how many curves are the paper's."""
     table = comparison.compare(curves.table(runs))
     above = claims.check(table, claims=[claims.ABOVE])
+    in_paper = claims.counted(above, "paper", with_failures=False)
     lines = [
         *change(made),
         "AEVB is above wake-sleep at every evaluation point from where the paper draws both curves on, in "
-        f"{claims.counted(above, with_failures=False)} pairs of curves{claims.failures(above)} (the paper's curves: "
-        f"{claims.counted(above, 'paper', with_failures=False)}).",
+        f"{claims.counted(above, with_failures=False)} pairs of curves{claims.failures(above)}"
+        + (f" (the paper's curves: {in_paper})." if above["paper"].notna().any() else "."),
     ]
     for dataset, cases in claims.check(table, claims=[claims.SAMPLES_NEEDED]).groupby("dataset", sort=False):
         arrived = claims.arrived(cases)
