@@ -19,6 +19,7 @@ from replication.runs import parallel, records
 from replication.runs.parallel import Done, Failure, Job
 
 FIRST = "2_lower_bound"  # the main figure
+LONGEST = "0_method"  # trains in its cells: begun as soon as its runs allow, it does not end alone
 LINES_OF_A_REASON = 12
 
 FALLBACK = """
@@ -90,7 +91,7 @@ def jobs(plan: Plan) -> list[Job]:
     needed = {notebook: dependencies.runs_before(notebook, plan) for notebook in notebooks.names()}
     first = {run.run_id for run in needed[FIRST]}
     missing = {
-        run.run_id: parallel.training_job(run, runs, out / "logs" / f"{run.run_id}.log", int(run.run_id not in first))
+        run.run_id: parallel.training_job(run, runs, out / "logs" / f"{run.run_id}.log", 0 if run.run_id in first else 2)
         for run in all_runs(plan)
         if not records.is_complete(run, runs)
     }
@@ -101,7 +102,8 @@ def jobs(plan: Plan) -> list[Job]:
         found |= {name: missing[name] for name in needs}
         if needs or not _is_current(notebook, plan):
             arguments, log = (notebook, dependencies.parameters(plan), out), out / "logs" / f"{notebook}.log"
-            found[notebook] = Job(notebook, _execute_job, arguments, log, frozenset(needs), rank=int(notebook != FIRST))
+            rank = {FIRST: 0, LONGEST: 1}.get(notebook, 2)
+            found[notebook] = Job(notebook, _execute_job, arguments, log, frozenset(needs), rank)
     return list(found.values())
 
 
