@@ -202,7 +202,8 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        with Path(os.devnull).open("wb") as nothing:  # for what is left in the buffer, which Python writes at its end
+            os.dup2(nothing.fileno(), 1)
         sys.exit(f"The output cannot be written: {error.strerror}.")
 
 
