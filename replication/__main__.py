@@ -1,6 +1,5 @@
 """The command line: `python -m replication --help`."""
 
-import errno
 import os
 import sys
 from pathlib import Path
@@ -200,7 +199,9 @@ def main() -> None:
     except ReplicationError as error:
         sys.exit(f"{error}")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        from replication.runs.parallel import FULL_DISK
+
+        if error.errno not in FULL_DISK:
             raise
         with Path(os.devnull).open("wb") as nothing:  # for what is left in the buffer, which Python writes at its end
             os.dup2(nothing.fileno(), 1)

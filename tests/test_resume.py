@@ -22,7 +22,6 @@ import sys
 from pathlib import Path
 from replication.runs import training
 from replication.config import RunConfig
-from replication.errors import RecordError
 training.CHUNK_SECONDS = 0.02
 training.train(RunConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]), checkpoint_seconds=0)
 """

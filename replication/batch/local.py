@@ -91,7 +91,9 @@ def jobs(plan: Plan) -> list[Job]:
     needed = {notebook: dependencies.runs_before(notebook, plan) for notebook in notebooks.names()}
     first = {run.run_id for run in needed[FIRST]}
     missing = {
-        run.run_id: parallel.training_job(run, runs, out / "logs" / f"{run.run_id}.log", 2 * (run.run_id not in first))
+        run.run_id: parallel.training_job(
+            run, runs, out / "logs" / f"{run.run_id}.log", rank=0 if run.run_id in first else 2
+        )
         for run in all_runs(plan)
         if not records.is_complete(run, runs)
     }

@@ -137,7 +137,7 @@ def _closest(per_panel: pd.DataFrame) -> pd.Series:
 def what_is_chosen(table: pd.DataFrame) -> str:
     """The candidate that is the closest and how close it is, a line per figure, dataset, algorithm and size.
 
-    `table` is that of `tried`. Where one candidate alone has a run on every panel, the line says so: it was not chosen.
+    `table` is that of `tried`. A line says where a candidate had no rival, alone with a run on every panel.
     """
     has_all = table["panels"] == table.groupby(GROUP)["panels"].transform("max")
     is_alone = has_all.groupby([table[name] for name in GROUP]).transform("sum") == 1
