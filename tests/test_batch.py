@@ -193,6 +193,12 @@ def test_the_batch_makes_what_is_missing_and_nothing_else(finished_batch):
     assert _jobs_to_do(finished_batch, SMOKE) == [short.run_id, "1_estimators", deleted.run_id, "6_full_vb"]
 
 
+def test_an_executed_notebook_that_is_damaged_is_executed_again(finished_batch):
+    # Fails if what an editor or a full disk left of it counts as done.
+    (finished_batch / "out/smoke/5_samples.ipynb").write_text("{")
+    assert _jobs_to_do(finished_batch, SMOKE) == ["5_samples"]
+
+
 def test_notebooks_that_bring_no_run_come_last():
     # Fails if one that needs many runs, all of them another's, is done before one that brings some.
     runs_of = {"0_method": ["a"], "2_lower_bound": ["a", "b"], "6_full_vb": ["c"], "8_verdict": ["a", "b"]}

@@ -29,13 +29,13 @@ def shares(runs: Sequence[RunConfig]) -> list[list[RunConfig]]:
 
     They depend on the list of runs alone, not on what is done already, so every machine finds the same ones.
     """
-    found: list[list[RunConfig]] = []
+    jobs: list[list[RunConfig]] = []
     for run in runs:
-        if found and sum(map(_minutes, [*found[-1], run])) <= SHARED_MINUTES:
-            found[-1].append(run)
+        if jobs and sum(map(_minutes, [*jobs[-1], run])) <= SHARED_MINUTES:
+            jobs[-1].append(run)
         else:
-            found.append([run])
-    return found
+            jobs.append([run])
+    return jobs
 
 
 def _minutes(run: RunConfig) -> float:

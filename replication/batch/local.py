@@ -97,16 +97,16 @@ def jobs(plan: Plan) -> list[Job]:
         for run in all_runs(plan)
         if not records.is_complete(run, runs)
     }
-    found: dict[str, Job] = {}
+    todo: dict[str, Job] = {}
     missing_of = {name: [run.run_id for run in needed[name] if run.run_id in missing] for name in needed}
     for notebook in _in_order(missing_of):
         needs = missing_of[notebook]
-        found |= {name: missing[name] for name in needs}
+        todo |= {name: missing[name] for name in needs}
         if needs or not _is_current(notebook, plan):
             arguments, log = (notebook, dependencies.parameters(plan), out), out / "logs" / f"{notebook}.log"
             rank = {FIRST: 0, LONGEST: 1}.get(notebook, 2)
-            found[notebook] = Job(notebook, _execute_job, arguments, log, frozenset(needs), rank)
-    return list(found.values())
+            todo[notebook] = Job(notebook, _execute_job, arguments, log, frozenset(needs), rank)
+    return list(todo.values())
 
 
 def _in_order(runs_of: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -123,11 +123,11 @@ def _in_order(runs_of: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 
 def _is_current(notebook: str, plan: Plan) -> bool:
-    """Whether the executed notebook is newer than all that it depends on; its runs are complete."""
+    """Whether the executed notebook is there and newer than all that it depends on; its runs are complete."""
     executed = dependencies.folder(plan) / f"{notebook}.ipynb"
     runs = [paths.runs(plan.profile) / run.run_id / records.INDEX for run in dependencies.runs_before(notebook, plan)]
     newest = max(file.stat().st_mtime_ns for file in (*dependencies.inputs(notebook, plan), *runs))
-    return executed.exists() and executed.stat().st_mtime_ns >= newest
+    return notebooks.is_notebook(executed) and executed.stat().st_mtime_ns >= newest
 
 
 def execute(notebook: str, parameters: Mapping[str, str], out: Path) -> None:

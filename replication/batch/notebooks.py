@@ -104,6 +104,14 @@ class _Kernel:
 _kernel = cache(_Kernel)
 
 
+def is_notebook(file: Path) -> bool:
+    """Whether there is a notebook in this file: an empty or damaged one is as good as none."""
+    try:
+        return file.exists() and bool(_content(file))
+    except RecordError:
+        return False
+
+
 def execute_in_place(folder: Path, only: str | None = None) -> None:
     """Execute the committed notebooks in place at paper scale, from recorded runs; `only` names one of them.
 

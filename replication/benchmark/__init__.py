@@ -29,9 +29,9 @@ from replication import data, paths
 from replication.benchmark import contenders
 from replication.config import DATASETS, RunConfig
 from replication.errors import ReplicationError, UnreachableError
-from replication.files import Bundle, Hash, write_atomically
+from replication.files import Bundle, Hash
 from replication.paper import names
-from replication.plots import charts
+from replication.plots import charts, figures
 from replication.runs import parallel, provenance
 
 CONTENDERS = {
@@ -213,7 +213,7 @@ def draw(folder: Path, figure: Path) -> None:
     measured = {part: read_part(part, folder) for part in ("peers", "growth")}
     tables = {part: table_and_facts[0] for part, table_and_facts in measured.items() if table_and_facts}
     drawn = charts.benchmark(tables.get("peers"), tables.get("growth"), CONTENDERS)
-    write_atomically(figure, lambda file: drawn.savefig(file, format="svg", metadata={"Date": None}))
+    figures.save(drawn, [figure])
 
 
 def as_markdown(folder: Path = FOLDER) -> str:
@@ -223,11 +223,11 @@ def as_markdown(folder: Path = FOLDER) -> str:
     return "\n".join(picture + parts)
 
 
-def _part_as_markdown(part: str, found: tuple[pd.DataFrame, dict] | None) -> str:
+def _part_as_markdown(part: str, measured: tuple[pd.DataFrame, dict] | None) -> str:
     title = f"## {TITLES[part]}\n\n"
-    if found is None:
+    if measured is None:
         return f"{title}Not measured yet: `python -m replication benchmark --only {part}`.\n"
-    table, facts = found
+    table, facts = measured
     if "contender" in table:
         table = table.assign(contender=table["contender"].map(CONTENDERS))
     versions = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())

@@ -141,18 +141,18 @@ def work_off(
 @contextmanager
 def _remembered_interrupts() -> Iterator[list[int]]:
     """The signals of Ctrl-C so far. Each raises KeyboardInterrupt too, but that is lost where it meets a destructor."""
-    found: list[int] = []
+    signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
-        yield found
+        yield signals
         return
 
     def remember_and_raise(number: int, frame: object) -> None:
-        found.append(number)
+        signals.append(number)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, remember_and_raise)
     try:
-        yield found
+        yield signals
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -115,11 +115,11 @@ def part_losses(
     best_log_var = optimise(*model, q, draws.fold_in(seed_pair, "log_var"), moves_mean=False)
     log_px, is_reliable, start = np.full(len(x), np.nan), np.ones(len(x), bool), q
     if with_log_px:
-        found = modes.search(*model, n_latent, draws.fold_in(seed_pair, "modes"), np.stack([q.mean]))
+        posterior_modes = modes.search(*model, n_latent, draws.fold_in(seed_pair, "modes"), np.stack([q.mean]))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*unreliable")  # a column says which
-            estimate = ml.importance_sampling(*model, found, draws.fold_in(seed_pair, "importance"), N_IMPORTANCE)
-        log_px, is_reliable, start = estimate.log_px, estimate.is_reliable, _at_mode(found)
+            estimate = ml.importance_sampling(*model, posterior_modes, draws.fold_in(seed_pair, "importance"), N_IMPORTANCE)
+        log_px, is_reliable, start = estimate.log_px, estimate.is_reliable, _at_mode(posterior_modes)
     best = optimise(*model, start, draws.fold_in(seed_pair, "mean"))
     is_better = (value(best, "choice") > value(q, "choice"))[:, None]
     best = Gaussians(*(tf.where(is_better, there, here) for there, here in zip(best, q, strict=True)))
@@ -208,11 +208,11 @@ def gaps(losses: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _at_mode(found: modes.Modes) -> Gaussians:
+def _at_mode(posterior_modes: modes.Modes) -> Gaussians:
     """At the largest mode, 1 / variance the diagonal of minus the Hessian: the best for Laplace's approximation."""
-    whitener = np.linalg.inv(found.tril[0])
+    whitener = np.linalg.inv(posterior_modes.tril[0])
     precision = np.einsum("nij,nij->nj", whitener, whitener)
-    return Gaussians(tf.constant(found.z[0], tf.float32), tf.constant(-np.log(precision), tf.float32))
+    return Gaussians(tf.constant(posterior_modes.z[0], tf.float32), tf.constant(-np.log(precision), tf.float32))
 
 
 def _bound(
