@@ -124,6 +124,29 @@ def test_a_file_in_the_way_of_a_folder_is_said_before_the_training(monkeypatch, 
         begin()
 
 
+def _pressed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("begin", "message"),
+    [
+        (lambda: local.reproduce("smoke", "authors", 1), "Stopped. 0 of"),
+        (
+            lambda: __main__.train("smoke", None, None, "authors", 0, 1, None),
+            "Stopped. Runs go on from their last check",
+        ),
+    ],
+    ids=["the batch", "training"],
+)
+def test_ctrl_c_says_how_to_go_on(monkeypatch, tmp_path, begin, message):
+    # Fails if the key ends in a traceback, which does not tell that the checkpoints are kept.
+    monkeypatch.setattr(paths, "out", lambda profile: tmp_path / "out")
+    monkeypatch.setattr(parallel, "work_off", _pressed)
+    with pytest.raises(ReplicationError, match=message):
+        begin()
+
+
 def _record(config: RunConfig, folder: Path, samples: int) -> None:
     rows = [
         {"samples_evaluated": samples, "split": split, "measure": "evaluated", "value": -30.0, "seconds": 1.0}
