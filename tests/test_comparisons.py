@@ -47,7 +47,7 @@ def test_the_closest_learning_rate_is_marked_and_a_long_bar_cut():
     labels = [label.get_text() for label in other.get_yticklabels()]
     assert labels == ["0.1", "0.02", "0.01", "0.1, no warm-up", "0.02, no warm-up", "0.01, no warm-up"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0.1", "0.02", "0.01"], "the smallest on top"
-    assert [text.get_text() for text in axes.texts] == ["40.00", "1.00  chosen", "2.00"]
+    assert [text.get_text() for text in axes.texts] == ["40.00  on fewer", "1.00  chosen", "2.00"]
     assert [bar.get_width() for bar in axes.patches] == [comparisons.LONGEST_BAR, 1.0, 2.0]
     colours = [bar.get_facecolor() for bar in axes.patches]
     assert colours[0] != colours[1] == colours[2], "pale where it was tried on fewer panels"

@@ -6,7 +6,7 @@ import pytest
 
 from replication import paths
 from replication.config import LEFT_OUT_OF_NAMES, ConfigError, RunConfig, authors_of_2014
-from replication.paper import comparison, evidence, experiments, names, notebook, readings
+from replication.paper import comparison, evidence, experiments, names, notebook, readings, reference
 from replication.paper.experiments import figure2, figure3
 from replication.paper.plans import make_plan
 from replication.runs import curves, records
@@ -149,3 +149,14 @@ def test_the_early_distance_of_units_is_on_test():
     early = compared[(compared["split"] == "test") & compared["point"].between(500_000, 3_000_000)]["difference"].abs()
     row = evidence.units_on_frey_face().query("n_latent == 10 and hidden_units == 'softplus'")
     assert row["early"].item() == pytest.approx(early.mean())
+
+
+def test_the_tries_of_wake_sleep_stand_below_the_papers_own_points():
+    # Fails if a try is compared with another curve's point, or if the paper's rows are mixed with ours.
+    table = evidence.wake_sleep_tried()
+    is_papers = table["changed"] == "the paper"
+    assert is_papers.sum() == 3 and is_papers[:3].all()
+    first = reference.vertices().query("dataset == 'frey_face' and algorithm == 'wake_sleep' and point == 1")
+    for row in table[is_papers].to_dict("records"):
+        drawn = first[first["size"] == row["n_latent"]].set_index("split")["value"]
+        assert row["train_1"] == pytest.approx(drawn["train"]) and row["test_1"] == pytest.approx(drawn["test"])

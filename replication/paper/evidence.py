@@ -158,14 +158,18 @@ def beside_each_other(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def wake_sleep_tried() -> pd.DataFrame:
-    """Short runs of wake-sleep on Frey Face with other settings: their first two points and the paper's [nats].
+    """The first two points of the paper's wake-sleep on Frey Face, and of short runs with other settings [nats].
 
     What is not named in `changed` is as in the authors' code, with tanh units. In the rows with z = 0 the decoder alone
     was trained. `sd_of_mean_over_z` is by how much the decoder's mean moves with z, the mean over the pixels. Raises
     RecordError where the file is not the committed one; the programs that made it are not kept.
     """
     table = pd.read_csv(io.BytesIO(read_verified(paths.WAKE_SLEEP_TRIED, WAKE_SLEEP_TRIED_SHA256)))
-    return table.drop(columns=["samples_1", "samples_2", "base_commit"])
+    points = [f"{split}_{i}" for i in (1, 2) for split in ("train", "test")]
+    of_paper = table.groupby("n_latent")[[f"paper_{point}" for point in points]].first().reset_index()
+    of_paper.columns = ["n_latent", *points]
+    tried = table[["changed", "learning_rate", "n_latent", *points, "samples_last", "test_last", "sd_of_mean_over_z"]]
+    return pd.concat([of_paper.assign(changed="the paper"), tried], ignore_index=True)[tried.columns]
 
 
 def units_on_frey_face() -> pd.DataFrame:

@@ -89,7 +89,8 @@ def learning_rates(tried: pd.DataFrame) -> Figure:
 
     A candidate is a learning rate, in figure 3 with or without a warm-up.
 
-    Pale bars were tried on fewer panels of the paper's figure than others; the chosen one has a mark.
+    Pale bars were tried on fewer panels of the paper's figure than others, which is said beside them, since they may be
+    too short to be seen; the chosen one has a mark.
     """
     panels = list(tried.groupby(GROUP, sort=False))
     n_columns = 2
@@ -124,11 +125,12 @@ def _bars(axes: Axes, rates: pd.DataFrame, colour: str) -> None:
         for steps, rate in rates[CANDIDATE].itertuples(index=False)
     ]
     axes.set_yticks(range(len(rates)), labels)
+    remarks = np.select([rates["is_closest"], ~is_complete], ["  chosen", "  on fewer"], "")
     for i, (distance, is_closest) in enumerate(zip(rates["distance"], rates["is_closest"], strict=True)):
-        text = f"{distance:.2f}  chosen" if is_closest else f"{distance:.2f}"
+        text = f"{distance:.2f}{remarks[i]}"
         axes.text(min(distance, LONGEST_BAR) + 0.05, i, text, va="center", fontsize="small",
                   fontweight="bold" if is_closest else "normal")  # fmt: skip
-    axes.set_xlim(0, LONGEST_BAR + 1.5)
+    axes.set_xlim(0, LONGEST_BAR + 2)
 
 
 def gaps(table: pd.DataFrame) -> Figure:

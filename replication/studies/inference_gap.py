@@ -115,11 +115,11 @@ def part_losses(
     best_log_var = optimise(*model, q, draws.fold_in(seed_pair, "log_var"), moves_mean=False)
     log_px, is_reliable, start = np.full(len(x), np.nan), np.ones(len(x), bool), q
     if with_log_px:
-        posterior_modes = modes.search(*model, n_latent, draws.fold_in(seed_pair, "modes"), np.stack([q.mean]))
+        at_modes = modes.search(*model, n_latent, draws.fold_in(seed_pair, "modes"), np.stack([q.mean]))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*unreliable")  # a column says which
-            estimate = ml.importance_sampling(*model, posterior_modes, draws.fold_in(seed_pair, "importance"), N_IMPORTANCE)
-        log_px, is_reliable, start = estimate.log_px, estimate.is_reliable, _at_mode(posterior_modes)
+            estimate = ml.importance_sampling(*model, at_modes, draws.fold_in(seed_pair, "importance"), N_IMPORTANCE)
+        log_px, is_reliable, start = estimate.log_px, estimate.is_reliable, _at_mode(at_modes)
     best = optimise(*model, start, draws.fold_in(seed_pair, "mean"))
     is_better = (value(best, "choice") > value(q, "choice"))[:, None]
     best = Gaussians(*(tf.where(is_better, there, here) for there, here in zip(best, q, strict=True)))
