@@ -165,7 +165,7 @@ def benchmark(
     """Measure this engine beside Keras, PyTorch, JAX and plain matrix products; write the tables and the figure."""
     from replication import benchmark
 
-    benchmark.run([only] if only else list(benchmark.TITLES), rounds, seconds)
+    benchmark.run(list(benchmark.TITLES) if only is None else [only], rounds, seconds)
 
 
 def _todo(profile: str, only: str | None, datasets: str | None, reading: str, seed: int) -> "list[RunConfig]":

@@ -131,7 +131,8 @@ class RunConfig(BaseModel):
     initialisation: Literal["paper_sd", "paper_variance", "near_zero", "fan_in"] = Field(
         "paper_sd",
         description="N(0, 0.01) read as s.d. 0.01, as variance 0.01, as the authors' code of April 2014 (s.d. 0.01, "
-        "heads at zero), or their newest code",
+        "but zeros for the head of the encoder's log variance and, under AEVB, for the decoder's output biases), or as "
+        "their newest code",
     )
     hidden_units: Literal["tanh", "softplus"] = Field(
         "tanh",
@@ -153,7 +154,9 @@ class RunConfig(BaseModel):
     decoder_log_var_factor: float = Field(
         1.0, gt=0, description="wake-sleep: factor on the weights of a Gaussian p(x|z)'s log variance"
     )
-    weight_prior: float = Field(1.0, ge=0, description="precision of the Gaussian prior on weight matrices; 0 is none")
+    weight_prior: float = Field(
+        1.0, ge=0, description="precision of the Gaussian prior on what prior_on names; 0 is none"
+    )
     prior_on: Literal["matrices", "authors"] = Field(
         "matrices", description="what that prior is on: all weight matrices, or as in the authors' code of April 2014"
     )

@@ -8,6 +8,7 @@ from scipy.stats import gaussian_kde, norm, t
 from replication import draws
 from replication.config import RunConfig
 from replication.model import hmc, networks
+from replication.model.marginal_likelihood import Estimate
 from replication.paper import reference
 from replication.paper.experiments import figure3
 from replication.paper.plans import make_plan
@@ -149,3 +150,45 @@ def test_a_run_is_that_of_the_reading_and_reports_as_often_as_the_papers_curve(r
     is_its = (vertices["metric"] == "log_px") & (vertices["algorithm"] == run.algorithm)
     on_test = vertices[is_its & (vertices["n_train"] == run.n_train) & (vertices["split"] == "test")]
     assert np.median(np.diff(on_test["samples_evaluated"])) == pytest.approx(run.report_every, rel=0.05)
+
+
+def test_the_bias_on_known_models_is_the_estimate_minus_the_truth(monkeypatch):
+    # Fails if the sign is turned, if reports are mixed, or if a datapoint without an estimate is in a mean.
+    exact = np.array([-3.0, -4.0, -5.0])
+    model = calibration.KnownModel("known", 2, None, (), lambda seed_pair: (tf.zeros([3, 1]), exact))
+    estimates = [exact + 0.5, np.where([False, False, True], np.nan, exact - [0.0, 2.0, 0.0])]
+    monkeypatch.setattr(authors_estimator, "_reports", lambda *_: estimates)
+    first, later = authors_estimator.on_known_models([model], n_seeds=2).to_dict("records")
+    assert (first["report"], later["report"]) == authors_estimator.REPORTS
+    assert first["bias"] == pytest.approx(0.5) == first["rms_error"] and first["failed"] == 0
+    assert later["bias"] == pytest.approx(-1) and later["rms_error"] == pytest.approx(2**0.5) and later["failed"] == 2
+
+
+def test_on_trained_models_the_difference_is_the_authors_estimate_minus_importance_sampling(monkeypatch):
+    # Fails if the sign is turned, if the mean counts a datapoint without an estimate, or if splits or chains are mixed.
+    def estimate(log_px: np.ndarray) -> Estimate:
+        return Estimate(log_px, *np.ones((3, len(log_px))))
+
+    importance = np.full(100, -130.0)
+    above = {"train": 2.0, "test": 1.0}
+    authors = {split: importance + more for split, more in above.items()}
+    authors["test"][0] = np.nan
+    params = networks.Params(None, None)
+    monkeypatch.setattr(authors_estimator, "living", lambda *_: (params, 9, {s: (authors[s], None) for s in above}))
+    monkeypatch.setattr(authors_estimator.training, "dataset", lambda *_: None)
+    monkeypatch.setattr(authors_estimator.evaluation, "datapoints", lambda *_: {"train": None, "test": None})
+    ours = estimate(importance - 1), estimate(importance), None
+    monkeypatch.setattr(authors_estimator.evaluation, "estimate_log_px", lambda *_: ours)
+    monkeypatch.setattr(authors_estimator, "_from_the_encoder", lambda *_: None)
+    fresh = [importance - 3, importance + np.linspace(-4, 4, 100)]
+    monkeypatch.setattr(authors_estimator, "_reports", lambda *_: fresh)
+    monkeypatch.setattr(authors_estimator, "TRAINED", authors_estimator.TRAINED[:1])
+    table = authors_estimator.on_trained_models().set_index(["split", "chains", "report"])
+    for split, more in above.items():
+        row = table.loc[split, "living", 9]
+        assert row["difference"] == pytest.approx(more) and row["authors"] == pytest.approx(-130 + more)
+        assert row["appendix_d"] == pytest.approx(-131) and row["failed"] == (split == "test")
+    assert table.loc["test", "fresh", 1]["difference"] == pytest.approx(-3)
+    spread = table.loc["train", "fresh", 5]
+    assert spread["low"] == pytest.approx(-3.6) and spread["high"] == pytest.approx(3.6)
+    assert spread["difference_se"] == pytest.approx(np.std(fresh[1], ddof=1) / 10)

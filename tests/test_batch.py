@@ -1,5 +1,6 @@
 """The batch chooses its datasets openly, and the command line prints errors without a traceback."""
 
+import json
 import os
 import re
 import shutil
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from replication import __main__, benchmark, paths, published
+from replication import __main__, benchmark, exported, paths, published
 from replication.batch import dependencies, local, notebooks
 from replication.config import RunConfig
 from replication.errors import DataError, RecordError, ReplicationError
+from replication.exported import runner
 from replication.paper import notebook, rates
 from replication.paper.experiments import all_runs, estimators, figure3, full_vb
 from replication.paper.plans import Plan, make_plan
@@ -60,6 +62,7 @@ def test_both_datasets_when_they_are_there(load_or_skip):
         (["export", "/dev/null/x", "--profile", "smoke", "--seed", "1312"], "/dev/null is no folder"),
         (["collect", "/dev/null"], "/dev/null is no exported folder"),
         (["benchmark", "--rounds", "0"], "would measure nothing"),
+        (["benchmark", "--only", ""], "The benchmark has no part ''. Its parts are peers"),
         (["train", "--profile", "smoke", "--jobs", "-3"], "-3 jobs side by side would do nothing"),
         (["reproduce", "--profile", "smoke", "--jobs", "0"], "0 jobs side by side would do nothing"),
         (["train", "--profile", "smoke", "--only", "nonsense"], "has no run nonsense. Its runs are:\n  digits-"),
@@ -122,6 +125,22 @@ def test_a_file_in_the_way_of_a_folder_is_said_before_the_training(monkeypatch, 
     (tmp_path / "file").touch()
     with pytest.raises(RecordError, match=f"{tmp_path}/file is no folder. Give that file another name"):
         begin()
+
+
+@pytest.mark.parametrize("profile", [None, 3, ["paper"], "../../elsewhere", "fast"])
+def test_an_exported_folder_of_no_known_profile_is_refused(tmp_path, profile):
+    # Fails with a traceback, or with records outside of the project.
+    (tmp_path / runner.JOBS).write_text(json.dumps([{"run_id": "a-run", "profile": profile}]))
+    with pytest.raises(RecordError, match="says no profile that is known here"):
+        exported.profile_of(tmp_path)
+
+
+def test_a_folder_in_the_place_of_what_came_back_is_said(tmp_path):
+    # Fails with a traceback, and the other runs are not collected.
+    (tmp_path / runner.JOBS).write_text(json.dumps([{"run_id": "a-run", "profile": "quick"}]))
+    (tmp_path / runner.TRAINED / "a-run.npz").mkdir(parents=True)
+    with pytest.raises(RecordError, match=r"0 runs are recorded; these are not:\na-run: .*directory"):
+        exported.collect(tmp_path, tmp_path / "records")
 
 
 def _pressed(*_: object) -> None:

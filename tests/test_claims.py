@@ -42,13 +42,28 @@ def test_samples_needed_are_interpolated_on_the_logarithmic_axis():
     )
 
 
-def test_the_length_of_a_run_is_no_part_of_the_ratio():
-    # Wake-sleep is flat from 1e6 on. Fails if training on made the ratio larger.
+def test_training_on_a_flat_curve_is_no_part_of_the_ratio():
+    # Wake-sleep is flat from 1e6 on. Fails if its further samples made the ratio larger.
     curve = {1e5: -200, 1e6: -110, 1e7: -110, 1e8: -110}
     rows = [(3, "aevb", "test", x, y, np.nan) for x, y in {1e5: -110, 1e6: -100, 1e7: -95, 1e8: -90}.items()]
     rows += [(3, "wake_sleep", "test", x, y, np.nan) for x, y in curve.items()]
     long, short = (check(claims.SAMPLES_NEEDED, compared([row for row in rows if row[3] <= end])) for end in (1e8, 1e7))
     assert long["ours"].item() == short["ours"].item() < 10
+
+
+def test_the_papers_ratio_to_its_own_ends_grows_beyond_ours():
+    # Nz = 3 on MNIST, by numpy alone. Fails if the paper's curves are cut where ours end, at 1e7 say.
+    whole = claims.of_whole_drawing(claims.SAMPLES_NEEDED).set_index(["panel", "split"])
+    drawn = reference.curves(metric="bound", dataset="mnist", size=3, split="test")
+    x, y = ({name: drawn[drawn["algorithm"] == name][column].to_numpy() for name in ("aevb", "wake_sleep")}
+            for column in ("samples_evaluated", "value"))  # fmt: skip
+    grid = np.geomspace(5e5, 2.5e8, 2000)
+    aevb, wake_sleep = (np.interp(np.log10(grid), np.log10(x[name]), y[name]) for name in x)
+    level = wake_sleep[-1] - claims.LESS
+    expected = grid[wake_sleep >= level][0] / grid[aevb >= level][0]
+    assert whole["paper"]["MNIST, Nz = 3", "test"] == pytest.approx(expected, rel=0.1)
+    assert whole["samples_evaluated"]["MNIST, Nz = 3", "test"] == 2.5e8
+    assert whole["ours"].isna().all() and expected > 10
 
 
 def test_a_ratio_that_the_curves_do_not_resolve_is_a_limit():

@@ -169,3 +169,22 @@ def test_the_learning_rates_of_the_text_are_those_that_the_rule_chooses(metric):
     runs = {"bound": bounds, "log_px": experiments.figure3(text)}[metric]
     table = rates.by_first_iterations(rates.first_iterations(metric), by)
     assert table["chosen"].to_dict() == {tuple(getattr(c, name) for name in by): c.learning_rate for c in runs}
+
+
+def test_what_is_chosen_and_what_was_not_tried_are_read_from_the_table():
+    # Fails if a candidate with a rival reads as alone, or if a rate that was tried is said to be left out.
+    common = {"dataset": "mnist", "algorithm": "aevb", "warm_up_steps": 0}
+    tried = pd.DataFrame([
+        {**common, "metric": "bound", "n_train": 50_000, "learning_rate": 0.02, "distance": 0.5, "above": 0.1,
+         "panels": 5, "is_closest": True},
+        {**common, "metric": "bound", "n_train": 50_000, "learning_rate": 0.1, "distance": 0.1, "above": -0.1,
+         "panels": 1, "is_closest": False},
+        *({**common, "metric": "log_px", "n_train": 1000, "learning_rate": rate, "distance": distance, "above": -3.0,
+           "panels": 1, "is_closest": rate == 0.1} for rate, distance in ((0.02, 3.0), (0.1, 0.25))),
+    ])  # fmt: skip
+    first, second = " ".join(rates.what_is_chosen(tried).split()).split(" Figure 3")
+    assert "learning rate 0.02, no warm-up, 0.50 tolerances" in first and "alone with a run on every panel" in first
+    assert "learning rate 0.1, no warm-up, 0.25 tolerances" in second and "alone" not in second
+    left_out = " ".join(rates.left_out(tried).split())
+    assert left_out.startswith("Figure 3, MNIST, AEVB, N = 1000, no warm-up: 0.01 was not tried, since with 0.02 ours")
+    assert "is 3.0 tolerances below" in left_out and "Figure 2" not in left_out

@@ -4,7 +4,7 @@
 |---|---|
 | minibatch of M datapoints, L samples each | the same; the minibatch is drawn with replacement |
 | SGVB estimator chosen by hand | `config.estimator`, no fallback |
-| Adagrad with a small weight decay from p(theta) = N(0, I) | the same, on weight matrices (authors' code) |
+| Adagrad with a small weight decay from p(theta) = N(0, I) | the same, on what `config.prior_on` names |
 """
 
 import tensorflow as tf

@@ -69,7 +69,9 @@ def run(
     Raises ReplicationError for an unknown part, and where the rounds or their seconds would measure nothing.
     """
     if unknown := set(parts) - set(TITLES):
-        raise ReplicationError(f"The benchmark has no part {', '.join(unknown)}. Its parts are {', '.join(TITLES)}.")
+        raise ReplicationError(
+            f"The benchmark has no part {', '.join(map(repr, unknown))}. Its parts are {', '.join(TITLES)}."
+        )
     if n_rounds < 1 or not 0 < seconds < math.inf:
         raise ReplicationError(
             f"{n_rounds} rounds of {seconds:g} s would measure nothing, or never end: "

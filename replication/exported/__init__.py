@@ -22,6 +22,7 @@ from replication.config import RunConfig
 from replication.errors import RecordError, ReplicationError
 from replication.exported import runner
 from replication.files import DAMAGED, explained
+from replication.paper.profiles import PROFILES
 from replication.progress import bar
 from replication.runs.elsewhere import Record, RunElsewhere, Trained, can_be_trained
 
@@ -68,12 +69,12 @@ def _write(runs: Sequence[RunConfig], folder: Path, profile: str) -> None:
 
 def profile_of(folder: Path) -> str:
     """The profile whose runs were exported; raises RecordError where the folder is none that this `write` made."""
-    try:
-        return _jobs(folder)[0]["profile"]
-    except (IndexError, KeyError) as error:
+    profile = next((job.get("profile") for job in _jobs(folder)), None)
+    if profile not in list(PROFILES):
         raise RecordError(
-            f"{folder} says no profile, an earlier version exported it: export and train anew."
-        ) from error
+            f"{folder} says no profile that is known here, another version exported it: export and train anew."
+        )
+    return profile
 
 
 def collect(folder: Path, records_folder: Path) -> list[Record]:
@@ -87,7 +88,7 @@ def collect(folder: Path, records_folder: Path) -> list[Record]:
         file = folder / runner.TRAINED / f"{job['run_id']}.npz"
         try:
             record = _collect(job, file, records_folder) if file.exists() else None
-        except (RecordError, *DAMAGED) as error:
+        except (RecordError, OSError, *DAMAGED) as error:
             problems.append(f"{job['run_id']}: {error}")
             continue
         collected += [record] if record else []

@@ -84,16 +84,20 @@ def samples_of_z(by_size: list[Record]) -> str:
             lines.append(f"{ends}: L = {few} suffices.")
         else:
             n_ahead = (gain > 0).sum()
-            tells = "two runs of one seed" if n_ahead in (0, len(gain)) else "the lead changes: the two runs"
+            tells = (
+                "two runs of one seed do not tell L from chance"
+                if n_ahead == 0 or len(gain) == 1
+                else f"unless that is chance, each being one run, L = {few} does not suffice"
+                if n_ahead == len(gain)
+                else "the lead changes: the two runs do not tell L from chance"
+            )
             lines.append(
                 f"{ends}, after {bound.index[-1] / m:,.0f} updates. L = {many} was ahead at {n_ahead} of "
-                f"{parallel.counted(len(gain), 'point')}; {tells} do not tell L from chance."
+                f"{parallel.counted(len(gain), 'point')}; {tells}."
             )
-            if len(bound) > 1:
-                climb = bound[few].diff().iloc[-1]
-                lines[-1] += (
-                    f" That is early: L = {few} still moved {climb:+.1f} nats since the evaluation point before."
-                )
+            climb = bound[few].diff().iloc[-1]
+            if climb > abs(gain.iloc[-1]):
+                lines[-1] += f" That is early: L = {few} still rose by {climb:.1f} nats since the point before."
     return names.in_lines(lines)
 
 
@@ -139,19 +143,27 @@ def lower_bound(runs: list[Record], made: Change = NO_CHANGE) -> str:
         f"{claims.counted(above, with_failures=False)} pairs of curves{claims.failures(above)}"
         + (f" (the paper's curves: {in_paper})." if above["paper"].notna().any() else "."),
     ]
+    whole = claims.of_whole_drawing(claims.SAMPLES_NEEDED)
     for dataset, cases in claims.check(table, claims=[claims.SAMPLES_NEEDED]).groupby("dataset", sort=False):
         arrived = claims.arrived(cases)
         where = f"On {names.DATASETS[str(dataset)]}"
+        ends = names.range_in_words(
+            cases["samples_evaluated"].min(), cases["samples_evaluated"].max(), names.scientific
+        )
         if late := len(cases) - len(arrived):
             lines.append(
                 f"{where} AEVB ends more than {claims.LESS:g} nat below wake-sleep in {late} of {len(cases)} pairs."
             )
         if len(arrived):
             ours, paper = (claims.range_in_words(arrived, source, digits=1) for source in claims.SOURCES)
+            to_their_ends = claims.range_in_words(whole[whole["dataset"] == dataset], "paper", digits=1)
             lines.append(
-                f"{where} wake-sleep takes {ours} times the samples of AEVB to come within {claims.LESS:g} nat of its "
-                f"own last bound (the paper's curves: {paper})."
+                f"{where} wake-sleep takes {ours} times the samples of AEVB to come within {claims.LESS:g} nat of the "
+                f"bound that it has after {ends} samples, where our curves end (the paper's curves: {paper}; to their "
+                f"own ends: {to_their_ends})."
             )
+            if untold := arrived["holds"].isna().sum():
+                lines[-1] += f" In {untold} of {len(cases)} pairs both are there at their first point."
     return names.in_lines([*lines, _within(table)])
 
 

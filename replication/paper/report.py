@@ -249,7 +249,6 @@ def _from_the_papers(differences: pd.Series) -> str:
 def in_plain_words(report: Report) -> str:
     """What reproduces and what does not, in four points for somebody who has read the paper's abstract."""
     above, needed, gap = (report.claims[report.claims["claim"] == claim.says] for claim in FIRST_CLAIMS)
-    factors = claims.range_in_words(claims.arrived(needed), "ours", digits=1)
     figure2, figure3, face = (
         comparison.tolerance(*which) for which in (("bound", "mnist"), ("log_px", "mnist"), ("bound", "frey_face"))
     )
@@ -259,8 +258,7 @@ def in_plain_words(report: Report) -> str:
         "point from where the paper draws both curves on, in "
         f"{claims.counted(above, with_failures=False)} pairs of curves of figure 2 (a pair on train and one on test in "
         f"each panel). In the paper's own curves it is so in {claims.counted(above, 'paper', with_failures=False)}. "
-        f"To come within {claims.LESS:g} nat of wake-sleep's last bound, wake-sleep takes {factors} times as many "
-        "samples as AEVB.",
+        f"{_samples_needed(claims.arrived(needed))}",
         "**More latent variables.** From one number of them to the next the gap between train and test widens by more "
         f"than {claims.WIDER:g} nat {_steps(gap)}.",
         f"**The paper's {counts['curves']} curves.** {counts['within']} of ours end close to the paper's, within a "
@@ -270,6 +268,25 @@ def in_plain_words(report: Report) -> str:
         f"**What does not reproduce.** {misses(report)}",
     )
     return "\n".join(f"- {point}" for point in points)
+
+
+def _samples_needed(needed: pd.DataFrame) -> str:
+    """Wake-sleep's samples over AEVB's, to where our curves end and to where the paper's do, as a sentence."""
+    whole = claims.of_whole_drawing(claims.SAMPLES_NEEDED)
+    ours, paper = (
+        " and ".join(
+            f"{claims.range_in_words(cases, source, digits=1)} on {names.DATASETS[str(dataset)]}"
+            for dataset, cases in table.groupby("dataset", sort=False)
+        )
+        for table, source in ((needed, "ours"), (whole, "paper"))
+    )
+    ends = needed["samples_evaluated"]
+    return (
+        f"To come within {claims.LESS:g} nat of the bound that wake-sleep has where our curves end, after "
+        f"{names.range_in_words(ends.min(), ends.max(), names.scientific)} samples, wake-sleep takes so many times the "
+        f"samples of AEVB: {ours}, in the {needed['holds'].notna().sum()} of {len(needed)} pairs that tell. In the "
+        f"paper's curves, to their own ends, it is {paper}."
+    )
 
 
 def how_far(report: Report) -> str:
