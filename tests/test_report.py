@@ -57,6 +57,14 @@ def test_every_group_of_misses_is_named(reports):
         assert f"{rows['difference'].abs().max():.1f}" in said.split(where)[1].split(")")[0]
 
 
+def test_records_of_an_older_estimator_are_said(reports):
+    # Fails if two readings stand beside each other as if one estimator had judged both.
+    older = {name: reading.n_without_search for name, reading in reports.items()}
+    assert older == {"authors": 0, "text": 6}
+    assert "In figure 3, 6 runs of `text` have log p(x) by an older estimator" in report.as_readme(reports)
+    assert "older estimator" not in report.as_markdown(reports["authors"])
+
+
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(ReplicationError, match="must have the lines"):
         report.split_readme("no markers", "verdict")

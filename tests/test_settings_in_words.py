@@ -45,6 +45,7 @@ WORDS = {
     "9_readings": [
         f"from {rates.FIT_FROM:,.0f} samples up to {FIT_UNTIL['bound']} (figure 2, on test) and {FIT_UNTIL['log_px']}",
         f"the paper's curve on test up to {FIT_UNTIL['bound']} samples",
+        f"within {rates.AS_CLOSE:g} tolerances of it",
         f"a step of Monte Carlo EM has {N_MCEM_UPDATES} updates",
     ],
 }

@@ -81,7 +81,7 @@ def samples_of_z(by_size: list[Record]) -> str:
         where = f"M = {m}" if on_test["dataset"].nunique() == 1 else f"{names.DATASETS[dataset]}, M = {m}"
         ends = f"{where}: with L = {many} the bound on test ends {_signed(gain.iloc[-1])} nats from that with L = {few}"
         if abs(gain.iloc[-1]) <= claims.LESS:
-            lines.append(f"{ends}: L = {few} suffices.")
+            lines.append(f"{ends}: within {claims.LESS:g} nat, so L = {many} shows no gain.")
         else:
             n_ahead = (gain > 0).sum()
             tells = (
@@ -136,7 +136,7 @@ def lower_bound(runs: list[Record], made: Change = NO_CHANGE) -> str:
     """Notebook 2: whether AEVB is ahead of wake-sleep, by how much, and how many curves are the paper's."""
     table = comparison.compare(curves.table(runs))
     above = claims.check(table, claims=[claims.ABOVE])
-    in_paper = claims.counted(above, "paper", with_failures=False)
+    in_paper = claims.counted(above, "paper", with_failures=False) + claims.places_of_failures(above, "paper")
     lines = [
         *change(made),
         "AEVB is above wake-sleep at every evaluation point from where the paper draws both curves on, in "
@@ -344,8 +344,7 @@ def overfitting_in_the_paper(gaps: pd.DataFrame) -> str:
 def why_few_overfit(gaps: pd.DataFrame) -> str:
     """Notebook 5: which part of the smallest model makes its gap, from the table of `inference_gap.gaps`."""
     few = gaps.loc[gaps["n_latent"].idxmin()]
-    encoder = (gaps["mean"] + gaps["log_var"]).map("{:.1f}".format)
-    share = ((gaps["mean"] + gaps["log_var"]) / gaps["gap"]).map("{:.0%}".format)
+    encoder = gaps.assign(value=gaps["mean"] + gaps["log_var"], value_se=gaps["mean_se"] + gaps["log_var_se"])
     known = gaps.dropna(subset=["log_px"])
     none = known["log_px"].abs() < 2 * known["log_px_se"]
     return names.in_lines([
@@ -354,10 +353,11 @@ def why_few_overfit(gaps: pd.DataFrame) -> str:
         f"The encoder's means lose {_with_se(few, 'mean')} nats more on test than on train, its variances "
         f"{_with_se(few, 'log_var')}, the diagonal Gaussian {_with_se(few, 'approximation')}. The gap of log p(x), "
         f"which the decoder has, is {_with_se(few, 'log_px')}.",
-        "What the encoder loses more on test, by the number of latent variables: "
+        "What the encoder loses more on test, of the gap, by the number of latent variables: "
         + ", ".join(
-            f"{nats} with {n} ({of_gap})" for n, nats, of_gap in zip(gaps["n_latent"], encoder, share, strict=True)
-        ) + "; in brackets, the share of the gap.",
+            f"{_with_se(row, 'value')} of {_with_se(row, 'gap')} with {row['n_latent']:.0f}"
+            for _, row in encoder.iterrows()
+        ) + " (standard errors of the first at most so large).",
         f"The gap of log p(x) is within two standard errors of 0 in {none.sum()} of {len(known)} models.",
     ])  # fmt: skip
 

@@ -31,6 +31,7 @@ TOLERANCE = {("bound", "mnist"): 2.0, ("log_px", "mnist"): 2.5}  # nats
 SHARE_OF_RANGE = 0.05  # the tolerance elsewhere, as a share of the range of the paper's values on that dataset
 CLASSES = ("within", "above", "below", "too short", "not run")
 VALUES = ["ours", "paper", "difference", "se"]
+OF_SEEDS = ["n_seeds", "in_seed_sds", "lowest", "highest"]
 
 
 def compare(curves: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -41,7 +42,8 @@ def compare(curves: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     counts those that are at a point. `paper` is NaN where the figure does not draw it. `se` has the standard error of
     our evaluation, over datapoints, and the spread of the seeds; where a panel has one seed, that of the panel of its
     dataset that has several. `in_seed_sds` is the difference in standard deviations of such a difference by chance of
-    both seeds, ours and the paper's. `by` names columns that tell more of our curves apart.
+    both seeds, ours and the paper's; `lowest` and `highest` are the differences of all seeds. `by` names columns that
+    tell more of our curves apart.
 
     Raises ReplicationError where two runs of one seed differ in more than the seed.
     """
@@ -49,7 +51,9 @@ def compare(curves: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     reported = as_reported(curves)
     _refuse_a_mix(reported, keys)
     at_point = reported.drop_duplicates([*keys, "point", "seed"]).groupby([*keys, "point"], as_index=False)
-    seeds = at_point.agg(spread=("value", "std"), n_seeds=("seed", "nunique"))
+    seeds = at_point.agg(
+        spread=("value", "std"), n_seeds=("seed", "nunique"), lowest=("value", "min"), highest=("value", "max")
+    )
     first = (
         first_seed(reported, keys)
         .drop_duplicates([*keys, "point"])
@@ -68,7 +72,8 @@ def compare(curves: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     elsewhere = table.groupby(other_panels)["spread"].transform("max")
     table["se"] = np.hypot(table["evaluation"], table["spread"].fillna(elsewhere).fillna(0))
     table["in_seed_sds"] = table["difference"] / (table["spread"] * 2**0.5)
-    return table[[*keys, "point", "samples_evaluated", *VALUES, "tolerance", "n_seeds", "in_seed_sds"]]
+    table[["lowest", "highest"]] = table[["lowest", "highest"]].sub(table["paper"], axis=0)
+    return table[[*keys, "point", "samples_evaluated", *VALUES, "tolerance", *OF_SEEDS]]
 
 
 def _refuse_a_mix(curves: pd.DataFrame, keys: Sequence[str]) -> None:
@@ -105,7 +110,7 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
         for difference, within, has_run in zip(rows["difference"], rows["tolerance"], is_run, strict=True)
     ]
     rows["n_seeds"] = rows["n_seeds"].fillna(0).astype(int)
-    return rows.sort_values(CURVE, ignore_index=True)
+    return rows.drop(columns=["lowest", "highest"]).sort_values(CURVE, ignore_index=True)
 
 
 def counts(judged: pd.DataFrame) -> dict[str, float]:
@@ -197,8 +202,7 @@ def with_several_seeds(table: pd.DataFrame, split: str = "test") -> pd.DataFrame
     """The curves that were run with several seeds, at the last evaluation point that at least two of them have."""
     several = table[(table["n_seeds"] > 1) & (table["split"] == split)]
     end = several.loc[several.groupby(CURVE)["point"].idxmax()]
-    columns = [*PANEL, "algorithm", "samples_evaluated", "ours", "paper", "difference", "n_seeds", "in_seed_sds"]
-    return for_reading(end[columns])
+    return for_reading(end[[*PANEL, "algorithm", "samples_evaluated", "ours", "paper", "difference", *OF_SEEDS]])
 
 
 def for_reading(table: pd.DataFrame) -> pd.DataFrame:

@@ -76,8 +76,8 @@ AUTHORS = Reading(
             _authors("aevb", learning_rate=0.02, batch_size=500, hidden_units="softplus"),
             leaves_the_text="On Frey Face M is 500: every report of the paper's curves lies at a whole number of such "
             "minibatches (graphics), where the text has 100. AEVB's units are softplus there, log(1 + exp(a)), where "
-            "the text has tanh: its curves start below the bound of weights near zero, all by about the same, as "
-            "softplus units do with few seeds and tanh units with none (graphics).",
+            "the text has tanh. With weights near zero tanh units start at the same bound with every seed; the paper's "
+            "four curves start lower, all by about the same, as few seeds of softplus units do (graphics).",
         ),
         ("figure2", "frey_face", "wake_sleep"): Choice(
             _authors("wake_sleep", learning_rate=0.02, batch_size=500, log_var_factor=0.1, hidden_units="softplus"),
@@ -91,7 +91,7 @@ AUTHORS = Reading(
             {50_000: {"learning_rate": 0.02, "warm_up_steps": 0}},
             leaves_the_text="In figure 3 not every run has the warm-up: the weights of Monte Carlo EM with N = 1000 "
             "have moved at its first report, after one step (graphics). For the other runs of that figure the paper's "
-            "early curves decide, as for the learning rates: wake-sleep with N = 50,000 has no warm-up, either.",
+            "early curves decide, as for the learning rates: wake-sleep with N = 50,000 comes closer without one.",
         ),
         ("figure3", "mnist", "mcem"): Choice(
             _authors("mcem", learning_rate=0.1, samples_counted="all_passes"),

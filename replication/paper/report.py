@@ -32,6 +32,7 @@ class Report(NamedTuple):
 
     `compared` is the table of `comparison.compare`, `judged` that of `comparison.judge`, `claims` that of
     `claims.check`. `machines` are those that trained the runs; `n_complete` of the `n_runs` are as long as planned.
+    `n_without_search` have log p(x) by an older estimator, without the search for the modes of p(z|x).
     """
 
     reading: Reading
@@ -41,6 +42,7 @@ class Report(NamedTuple):
     machines: list[str]
     n_complete: int
     n_runs: int
+    n_without_search: int
 
     @property
     def counts(self) -> dict[str, float]:
@@ -77,6 +79,7 @@ def make(plan: Plan) -> Report:
         sorted({machine for run in runs for machine in run.machines}),
         sum(run.config in planned and run.samples_evaluated >= run.config.samples_total for run in runs),
         len(planned),
+        sum(run.config.metric == "log_px" and "modes" not in run.curve for run in runs),
     )
 
 
@@ -257,7 +260,8 @@ def in_plain_words(report: Report) -> str:
         "**AEVB or wake-sleep.** After equally many training samples AEVB's lower bound is the higher one, at every "
         "point from where the paper draws both curves on, in "
         f"{claims.counted(above, with_failures=False)} pairs of curves of figure 2 (a pair on train and one on test in "
-        f"each panel). In the paper's own curves it is so in {claims.counted(above, 'paper', with_failures=False)}. "
+        f"each panel). In the paper's own curves it is so in {claims.counted(above, 'paper', with_failures=False)}"
+        f"{claims.places_of_failures(above, 'paper')}. "
         f"{_samples_needed(claims.arrived(needed))}",
         "**More latent variables.** From one number of them to the next the gap between train and test widens by more "
         f"than {claims.WIDER:g} nat {_steps(gap)}.",
@@ -365,9 +369,19 @@ def _cell(row: pd.Series) -> str:
 
 
 def _provenance(reports: Sequence[Report]) -> str:
-    """That no value is a mean over seeds, and on which machines the runs were trained."""
+    """That no value is a mean over seeds, which are of an older estimator, and on which machines they were trained."""
     machines = sorted({machine for report in reports for machine in report.machines})
-    return f"Each value is of one seed. The runs were trained on these processors and GPUs: {', '.join(machines)}."
+    older = "".join(
+        f" In figure 3, {parallel.counted(report.n_without_search, 'run')} of `{report.reading.name}` ha"
+        f"{'s' if report.n_without_search == 1 else 've'} log p(x) by an older estimator, which may miss modes of "
+        "p(z|x) (notebook 3)."
+        for report in reports
+        if report.n_without_search
+    )
+    return (
+        f"Each value is of one seed, and another seed may change a verdict (notebook 8).{older} The runs were trained "
+        f"on these processors and GPUs: {', '.join(machines)}."
+    )
 
 
 def readme_blocks(reports: Mapping[str, Report]) -> dict[str, str]:
