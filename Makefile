@@ -54,7 +54,7 @@ drift: $(INSTALLED)  ## recorded runs, trained anew to their first evaluation po
 	python -m pytest -n $(JOBS) -m drift tests
 
 nbval: $(INSTALLED)  ## re-run the committed notebooks and compare with their stored outputs
-	REPLICATION_RECORDED_ONLY=1 python -m pytest --nbval --nbval-current-env --dist loadscope notebooks
+	REPLICATION_RECORDED_ONLY=1 python -m pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env notebooks
 
 verdict: $(INSTALLED)  ## every curve and claim of the paper, compared with the recorded runs
 	@python -m replication verdict

@@ -47,7 +47,7 @@ def finished(run_ids):
         last = list(todo.values())[-1]  # its file stands for all that the job trains
         has_record = records.load(last, RUNS) is not None
         extended = f"{OUT}/extended/{last.run_id}-{last.samples_total}"
-        files.add(extended if has_record else f"{RUNS}/{last.run_id}/config.json")
+        files.add(extended if has_record else f"{RUNS}/{last.run_id}/{records.INDEX}")
     return sorted(files)
 
 
@@ -77,7 +77,7 @@ rule all:
 # Runs of which the last that is missing has no record.
 rule train:
     output:
-        f"{RUNS}/{{run_id}}/config.json",
+        f"{RUNS}/{{run_id}}/{records.INDEX}",
     log:
         f"{OUT}/logs/{{run_id}}.log",
     params:
@@ -94,7 +94,7 @@ rule train:
 # longer one replaces it, so it is not an output: Snakemake deletes the outputs of a job that starts.
 rule extend:
     input:
-        f"{RUNS}/{{run_id}}/curve.csv",
+        f"{RUNS}/{{run_id}}/{records.CURVE}",
     output:
         touch(f"{OUT}/extended/{{run_id}}-{{samples}}"),
     wildcard_constraints:

@@ -1,5 +1,6 @@
 """The command line: `python -m replication --help`."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -201,11 +202,12 @@ def main() -> None:
     except OSError as error:
         from replication.runs.parallel import FULL_DISK
 
-        if error.errno not in FULL_DISK:
+        nobody_reads = error.errno == errno.EPIPE
+        if not nobody_reads and error.errno not in FULL_DISK:
             raise
         with Path(os.devnull).open("wb") as nothing:  # for what is left in the buffer, which Python writes at its end
             os.dup2(nothing.fileno(), 1)
-        sys.exit(f"The output cannot be written: {error.strerror}.")
+        sys.exit(1 if nobody_reads else f"The output cannot be written: {error.strerror}.")
 
 
 if __name__ == "__main__":

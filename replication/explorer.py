@@ -68,7 +68,7 @@ class Model:
         self,
         read_weights: Callable[[], Mapping[str, np.ndarray]],
         dataset: str,
-        read_test_images: Callable[[], np.ndarray | None],
+        read_test_images: Callable[[], np.ndarray],
         axes: tuple[int, int] = (0, 1),
     ):
         self._read_weights, self._read_test_images = read_weights, read_test_images
@@ -81,8 +81,8 @@ class Model:
         return TrainedModel(self._read_weights())
 
     @cached_property
-    def x_test(self) -> np.ndarray | None:
-        """The test images, where they are on this machine."""
+    def x_test(self) -> np.ndarray:
+        """The test images [n, D]; raises ExplorerError where they are not on this machine."""
         return self._read_test_images()
 
     @property
@@ -104,9 +104,7 @@ class Model:
             raise ExplorerError(f"z = {np.round(z, 2).tolist()} is out of range: coordinates are within ±{LIMIT:g}.")
 
     def test_image(self, index: int) -> np.ndarray:
-        """The test image x [D]; raises ExplorerError for one that does not exist."""
-        if self.x_test is None:
-            raise ExplorerError(NO_DATA)
+        """The test image x [D]; raises ExplorerError for one that does not exist, or is not on this machine."""
         if not 0 <= index < len(self.x_test):
             raise ExplorerError(f"There is no test image {index}: they are numbered 0 to {len(self.x_test) - 1}.")
         return self.x_test[index]
@@ -146,9 +144,11 @@ def recorded_models(plan: Plan) -> dict[str, Model]:
 
 
 @cache
-def _test_images(name: str, preparation: str) -> np.ndarray | None:
+def _test_images(name: str, preparation: str) -> np.ndarray:
     dataset = data.load_local(name, preparation)
-    return None if dataset is None else dataset.x_test
+    if dataset is None:  # an error is not kept: what is fetched meanwhile is found at the next call
+        raise ExplorerError(NO_DATA)
+    return dataset.x_test
 
 
 def address() -> str | None:
@@ -178,7 +178,8 @@ class Explorer:
         self.index = widgets.IntText(0, description="test image", layout=widgets.Layout(width="12em"))
         self.look = widgets.Button(description="show", layout=widgets.Layout(width="6em"))
         self.pair = self._picture(IMAGE_HEIGHT // 2)
-        self.status = widgets.HTML(WELCOME)
+        self.status = widgets.HTML()
+        self._say(WELCOME)
         self.link = widgets.HTML(layout=widgets.Layout(display="none" if query is None else None))
         self.shown: int | None = None  # the test image
         self._updating = False
@@ -210,7 +211,8 @@ class Explorer:
                 dropdown.value = axis
                 dropdown.layout.display = "none" if self.model.n_latent == 2 else None
             self.elsewhere.layout.display = self.axes[0].layout.display
-        self.shown, self.pair.layout.display, self.status.value = None, "none", WELCOME
+        self.shown, self.pair.layout.display = None, "none"
+        self._say(WELCOME)
         self._jump(np.zeros(self.model.n_latent, np.float32))
 
     def move(self, z: np.ndarray) -> None:
@@ -251,9 +253,10 @@ class Explorer:
             raise ExplorerError(f"The address needs two different axes from 1 to {self.model.n_latent}.")
         with self._update():
             self.axes[0].value, self.axes[1].value = across, up
+        self._jump(z)
         if image is not None:
             self.show_test_image(image)
-        self._jump(z)
+            self._jump(z)
 
     def show_test_image(self, index: int) -> None:
         """Show a test image and its reconstruction, go where it lands, and say its bound."""
@@ -265,7 +268,7 @@ class Explorer:
         self.shown, self.pair.layout.display = index, None
         self._jump(np.clip(mean, -LIMIT, LIMIT))
         lands = ", ".join(f"{value:.2f}" for value in mean[list(self._plane)])
-        self.status.value = (
+        self._say(
             f"Test image {index} lands at ({lands}); its bound is {self.model.bound(x):.1f} nats. "
             "Left: the image, right: its reconstruction."
         )
@@ -293,12 +296,16 @@ class Explorer:
         def handler(*event) -> None:
             if self._updating:
                 return
+            self.status.value = self._said  # an error stands until the next action
             try:
                 action(*event)
             except ReplicationError as error:
                 self.status.value = f"<b>{html.escape(str(error))}</b>"
 
         return handler
+
+    def _say(self, sentence: str) -> None:
+        self._said = self.status.value = sentence
 
     def _follow_slider(self, i: int, _: object) -> None:
         self._set(i, float(norm.ppf(self.sliders[i].value)))

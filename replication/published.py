@@ -159,7 +159,7 @@ def _fetch(url: str) -> bytes:
     with requests.get(url, stream=True, timeout=DOWNLOAD_TIMEOUT_S) as response:
         response.raise_for_status()
         chunks = []
-        with progress.bar(int(response.headers.get("Content-Length", 0)), "B") as bar:
+        with progress.bar(int(response.headers.get("Content-Length", 0)), "byte") as bar:
             for chunk in response.iter_content(2**16):
                 chunks.append(chunk)
                 bar.update(len(chunk))

@@ -37,8 +37,9 @@ def chromium() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
+def _own_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("REPLICATION_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("REPLICATION_RECORDED_ONLY", raising=False)
 
 
 @pytest.fixture

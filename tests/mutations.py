@@ -701,7 +701,7 @@ FAULTS = [
     Fault(
         "the best q is looked for from the encoder alone",
         "studies/inference_gap.py",
-        "estimate.is_reliable, _at_mode(found)",
+        "estimate.is_reliable, _at_mode(at_modes)",
         "estimate.is_reliable, q",
         "inference_gap",
     ),
@@ -817,6 +817,41 @@ FAULTS = [
         "is_of_here = earlier and _machine().items() <= earlier[1].items()",
         "is_of_here = earlier",
         "benchmark_tables",
+    ),
+    Fault(
+        "the paper's factor is cut where ours ends",
+        "paper/claims.py",
+        'int(curve["samples_evaluated"].max())',
+        "10_000_000",
+        "claims",
+    ),
+    Fault(
+        "a fraction of a nat is an order",
+        "paper/claims.py",
+        'if abs(differences["ours"]) >= LESS else tuple(SOURCES)',
+        'if abs(differences["ours"]) >= 0 else tuple(SOURCES)',
+        "claims",
+    ),
+    Fault(
+        "L = 1 always suffices or is not told from chance",
+        "paper/answers.py",
+        "if n_ahead == len(gain)",
+        "if n_ahead > len(gain)",
+        "answers",
+    ),
+    Fault(
+        "the range of the seeds is that of their values",
+        "paper/comparison.py",
+        '.sub(table["paper"], axis=0)',
+        ".sub(0, axis=0)",
+        "comparison",
+    ),
+    Fault(
+        "the explorer's map is transposed",
+        "explorer.py",
+        "points[:, list(axes)]",
+        "points[:, list(axes)[::-1]]",
+        "explorer",
     ),
 ]
 

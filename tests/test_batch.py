@@ -85,6 +85,14 @@ def test_what_cannot_be_printed_is_one_message():
         assert run.returncode == 1 and run.stderr == "The output cannot be written: No space left on device.\n"
 
 
+def test_a_reader_that_has_gone_is_no_error():
+    # As `| head` does. Fails if the user sees a traceback of a broken pipe.
+    script = "from replication import __main__ as it; it.app = lambda: print('x' * 10**6); it.main()"
+    writer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    writer.stdout.close()
+    assert writer.stderr.read() == "" and writer.wait() == 1
+
+
 def test_runs_that_are_named_twice_are_trained_once(monkeypatch):
     plan = make_plan("smoke")
     one, other, *_ = all_runs(plan)
@@ -139,7 +147,7 @@ def test_a_folder_in_the_place_of_what_came_back_is_said(tmp_path):
     # Fails with a traceback, and the other runs are not collected.
     (tmp_path / runner.JOBS).write_text(json.dumps([{"run_id": "a-run", "profile": "quick"}]))
     (tmp_path / runner.TRAINED / "a-run.npz").mkdir(parents=True)
-    with pytest.raises(RecordError, match=r"0 runs are recorded; these are not:\na-run: .*directory"):
+    with pytest.raises(RecordError, match=r"Runs recorded: 0\. These are not:\na-run: .*directory"):
         exported.collect(tmp_path, tmp_path / "records")
 
 

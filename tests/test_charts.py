@@ -154,3 +154,17 @@ def test_growth_has_values_on_its_logarithmic_axis():
     low, high = axes.get_ylim()
     labels = [tick.label1.get_text() for tick in axes.yaxis.get_major_ticks() if low <= tick.get_loc() <= high]
     assert {"20,000", "50,000"} <= set(labels)
+
+
+def test_each_bar_of_the_benchmark_is_that_of_its_label():
+    # Fails if labels are turned around and lengths are not.
+    peers = pd.DataFrame({
+        "contender": ["engine", "jax", "sgemm"], "arrangement": "a run per core", "samples_per_second": [30.0, 20, 90],
+        "lowest": [29.0, 18, 85], "highest": [31.0, 25, 91],
+    })  # fmt: skip
+    contenders = {"engine": "this engine", "jax": "JAX", "sgemm": "matrix products"}
+    (axes,) = charts.benchmark(peers, None, contenders).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    lengths = [bar.get_width() for bar in axes.patches]
+    assert dict(zip(labels, lengths, strict=True)) == {"this engine": 30, "JAX": 20, "matrix products": 90}
+    assert labels[-1] == "this engine", "on top"

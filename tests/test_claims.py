@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from replication.config import RunConfig
+from replication.errors import RecordError
 from replication.paper import claims, comparison, evidence, reference
 from replication.runs import curves as tidy
 from replication.runs import records
@@ -207,3 +208,9 @@ def test_a_run_leaves_the_independent_gaussian_at_its_first_point_above(last, le
     row = evidence.escapes({"authors": [run], "text": []}).iloc[0]
     assert row["leaves at"] == leaves and row["above"] == last - 576 and row["trained to"] == "1e6"
     assert row["updates"] == 10_000
+
+
+def test_a_record_without_its_latent_use_says_what_to_do():
+    # As one that goes beyond what is asked for. Fails with a KeyError at the head of notebook 5.
+    with pytest.raises(RecordError, match="mnist"):
+        evidence.latent_use([record_of(3)])

@@ -46,7 +46,7 @@ def test_every_run_has_one_job_and_only_short_runs_share_one(profile):
         assert cluster.minutes(share) * 60 >= sum(run.samples_total / cluster.SLOW_CORE[run.algorithm] for run in share)
 
 
-@pytest.mark.parametrize("asked", [-1, 2, "yes", "0.5", None])
+@pytest.mark.parametrize("asked", [-1, 2, "yes", "0.5", None, True, False, 1.0])
 def test_a_number_of_gpus_that_no_job_uses_is_refused(asked):
     # GPU=-1 was refused by Slurm once per job, GPU=yes by a traceback of Python's.
     with pytest.raises(ConfigError, match=f"GPU={asked} is neither 0 nor 1"):

@@ -1,5 +1,6 @@
 """The explorer: what it refuses, how fast it is, and that it works in a real browser."""
 
+import io
 import re
 import time
 from urllib.parse import parse_qs
@@ -11,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 from scipy.stats import norm
 
-from replication import data, explorer, paths
+from replication import data, explorer, paths, published
 from replication.config import RunConfig
 from replication.errors import RecordError
 from replication.explorer import Explorer, ExplorerError, Model
@@ -23,8 +24,13 @@ from replication.paper.plans import make_plan
 def model(n_latent: int, with_data: bool = True) -> Model:
     config = RunConfig(dataset="digits", algorithm="aevb", n_latent=n_latent, n_hidden=8, samples_total=1)
     params = networks.init_params(config.replace(initialisation="fan_in"), tf.constant(0, tf.int64))
-    x_test = data.load("digits").x_test if with_data else None
-    return Model(lambda: networks.to_arrays(params), "digits", lambda: x_test)
+
+    def read_test_images() -> np.ndarray:
+        if not with_data:
+            raise ExplorerError(explorer.NO_DATA)
+        return data.load("digits").x_test
+
+    return Model(lambda: networks.to_arrays(params), "digits", read_test_images)
 
 
 @pytest.fixture
@@ -120,6 +126,43 @@ def test_the_map_of_a_deep_model_is_a_plane_through_the_point(app):
     assert "two different axes" in app.status.value
 
 
+def test_each_image_of_the_map_is_what_a_click_on_it_decodes(app):
+    # Fails if the map is transposed or upside down, beside axes that are right.
+    app.choice.value = "deep"
+    app.axes[0].value, app.axes[1].value = 3, 1
+    app.elsewhere.click()
+    images = app.model.plane(app.z, (3, 1)).reshape(explorer.MAP_SIDE, explorer.MAP_SIDE, -1)
+    for row, column in ((0, 0), (2, 11), (14, 3)):
+        press(app, (column + 0.5) / explorer.MAP_SIDE, (row + 0.5) / explorer.MAP_SIDE)
+        np.testing.assert_allclose(images[row, column], app.model.networks.decode(app.z[None])[0], atol=0.02)
+
+
+def test_the_image_is_left_of_its_reconstruction(app):
+    app.index.value = 7
+    x = app.model.test_image(7)
+    left = np.asarray(Image.open(io.BytesIO(app.pair.value)).convert("RGB"))
+    expected = Image.open(io.BytesIO(app._enlarged(x[None]))).convert("RGB")
+    np.testing.assert_array_equal(left[:, : expected.width], np.asarray(expected))
+
+
+def test_a_link_to_an_image_that_cannot_be_shown_still_shows_its_map(app):
+    # Fails if the axes move and the map does not: a click would then lead elsewhere than the map says.
+    query = "model=blind&axes=2,1&z=0.5,1&image=7"
+    again = Explorer(app.models, query)
+    assert "not on this machine" in again.status.value and again.shown is None
+    assert again.overlay.value.index("z<sub>2</sub>") < again.overlay.value.index("z<sub>1</sub>")
+    np.testing.assert_allclose(again.z, [0.5, 1])
+
+
+def test_an_error_stands_until_the_next_action(app):
+    app.index.value = 7
+    landed = app.status.value
+    app.index.value = -1
+    assert "no test image -1" in app.status.value
+    app.sliders[0].value = 0.7
+    assert app.status.value == landed and "Left: the image" in landed
+
+
 def test_a_test_image_lands_where_the_encoder_says(app):
     app.index.value = 7
     params = networks.from_arrays(app.model._read_weights())
@@ -179,7 +222,7 @@ def test_an_address_that_leads_nowhere_is_answered_in_words(app, query, answer):
 def test_every_test_image_lands_within_reach():
     # Otherwise the sliders show another point than the text.
     for name, one in explorer.recorded_models(make_plan("paper")).items():
-        if one.x_test is not None:
+        if published.is_here(one.dataset):
             assert np.abs(one.networks.encode(one.x_test)[0]).max() < explorer.LIMIT, name
 
 

@@ -14,6 +14,7 @@ matplotlib.use("agg")
 
 from replication.errors import RecordError
 from replication.paper import reference
+from replication.paper.changes import NO_CHANGE
 from replication.paper.profiles import N_LATENT_FIGURE_2
 from replication.plots import figures, palette
 
@@ -173,3 +174,19 @@ def test_a_full_disk_is_an_error(tmp_path):
     with pytest.raises(RecordError) as raised:
         figures.save(plt.figure(), [file])
     assert raised.value.__cause__.errno == errno.ENOSPC and file.read_text() == "the figure of before"
+
+
+def test_a_changed_figure_has_the_standard_runs_beside_it_and_ends_where_ours_do(curves):
+    # Fails if the changed runs stand for the standard ones, if the axis goes on where no run is, or without a legend.
+    paper = reference.curves(metric="bound")
+    standard = curves.assign(value=curves["value"] + 10)
+    made = NO_CHANGE._replace(words="changed", standard=standard)
+    axes = visible(figures.figure2(curves, paper, made))[0]
+    of_panel = "dataset == 'mnist' and size == 3"
+    drawn = {tuple(line.get_ydata()) for line in axes.lines}
+    for table in (curves, standard):
+        for _, curve in table.query(of_panel).groupby(["algorithm", "split"]):
+            assert tuple(curve["value"]) in drawn
+    assert axes.get_xlim() == (1e5, 4e7)
+    said = [text.get_text() for text in axes.figure.legends[0].get_texts()]
+    assert {"changed", "standard"} <= {*said}

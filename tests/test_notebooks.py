@@ -169,14 +169,14 @@ def test_figures_are_there_whatever_the_user_has_told_matplotlib(write, tmp_path
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: Agg\n")
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path / "matplotlibrc"))
-    write("1_drawn", *DRAWN)
-    executed = tmp_path / "1_drawn.ipynb"
+    write("1_estimators", *DRAWN)
+    executed = tmp_path / "1_estimators.ipynb"
     if where == "in place":
         monkeypatch.setattr(paths, "ROOT", tmp_path)
         notebooks.execute_in_place(tmp_path)
     else:
         executed = tmp_path / "out.ipynb"
-        run = papermill("1_drawn.ipynb", executed, folder=tmp_path)
+        run = papermill("1_estimators.ipynb", executed, folder=tmp_path)
         assert run.returncode == 0, run.stderr[-2000:]
     (output,) = nbformat.read(executed, as_version=4).cells[-1].outputs
     assert "image/png" in output.data
@@ -186,17 +186,17 @@ def test_figures_are_there_whatever_the_user_has_told_matplotlib(write, tmp_path
 def test_a_notebook_that_lost_its_pictures_is_an_error(write, tmp_path, monkeypatch, where):
     # Fails if nobody notices, or if the committed notebook is replaced by the one without its figure.
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    write("1_drawn", *DRAWN[:2], "import matplotlib\nmatplotlib.use('agg')", *DRAWN[2:])
-    committed = nbformat.read(tmp_path / "1_drawn.ipynb", as_version=4)
+    write("1_estimators", *DRAWN[:2], "import matplotlib\nmatplotlib.use('agg')", *DRAWN[2:])
+    committed = nbformat.read(tmp_path / "1_estimators.ipynb", as_version=4)
     committed.cells[-1].outputs = [nbformat.v4.new_output("display_data", {"image/png": "aGVsbG8="})]
-    nbformat.write(committed, tmp_path / "1_drawn.ipynb")
-    before = (tmp_path / "1_drawn.ipynb").read_text()
-    with pytest.raises(ReplicationError, match="1_drawn drew no picture, where the committed notebook has 1"):
+    nbformat.write(committed, tmp_path / "1_estimators.ipynb")
+    before = (tmp_path / "1_estimators.ipynb").read_text()
+    with pytest.raises(ReplicationError, match="1_estimators drew no picture, where the committed notebook has 1"):
         if where == "in place":
             notebooks.execute_in_place(tmp_path)
         else:
-            notebooks.execute("1_drawn", tmp_path / "out.ipynb", {})
-    assert (tmp_path / "1_drawn.ipynb").read_text() == before
+            notebooks.execute("1_estimators", tmp_path / "out.ipynb", {})
+    assert (tmp_path / "1_estimators.ipynb").read_text() == before
 
 
 def test_training_in_a_notebook_is_seen_as_lines(write, tmp_path):
@@ -281,29 +281,40 @@ def test_the_cell_of_the_plan_may_be_run_again_after_the_rest(write, tmp_path):
 
 
 def test_a_failed_execution_leaves_the_notebook_as_it_was(write, tmp_path, monkeypatch):
-    # Fails if an error and papermill's metadata get into a committed notebook, or if what failed cannot be looked at.
+    # Fails if an error and papermill's metadata get into a committed notebook, if what failed cannot be looked at, or
+    # if what a user has put beside the committed notebooks is executed.
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    write("1_good", "print('ü')")
-    write("2_broken", "raise ValueError('why it failed')")
-    before = (tmp_path / "2_broken.ipynb").read_bytes()
-    with pytest.raises(ReplicationError, match=r"why it failed(.|\n)*2_broken.ipynb is as it was") as error:
+    write("1_estimators", "print('ü')")
+    write("8_verdict", "raise ValueError('why it failed')")
+    for name in ("1_of_my_own", "1_estimators-Copy1"):
+        write(name, "raise ValueError('it is not ours')")
+    before = (tmp_path / "8_verdict.ipynb").read_bytes()
+    with pytest.raises(ReplicationError, match=r"why it failed(.|\n)*8_verdict.ipynb is as it was") as error:
         notebooks.execute_in_place(tmp_path)
-    assert (tmp_path / "2_broken.ipynb").read_bytes() == before
-    kept = tmp_path / "out/failed/2_broken.ipynb"
+    assert (tmp_path / "8_verdict.ipynb").read_bytes() == before
+    kept = tmp_path / "out/failed/8_verdict.ipynb"
     assert str(kept) in str(error.value) and "why it failed" in kept.read_text(encoding="utf-8")
-    assert '"ü\\n"' in (tmp_path / "1_good.ipynb").read_text(encoding="utf-8")
+    assert '"ü\\n"' in (tmp_path / "1_estimators.ipynb").read_text(encoding="utf-8")
+
+
+def test_a_kernel_that_dies_in_place_is_said(write, tmp_path, monkeypatch):
+    # As where memory runs out. Fails with a traceback, and the notebook's name is not in it.
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    write("1_estimators", "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(ReplicationError, match=r"died(.|\n)*1_estimators.ipynb is as it was"):
+        notebooks.execute_in_place(tmp_path)
 
 
 @pytest.mark.faults
 def test_notebooks_are_read_and_written_as_utf8_whatever_the_locale(write, tmp_path):
     # Fails if a machine with an ASCII locale, such as a small container, cannot read what it has overwritten.
-    write("1_umlaut", "print('ü')")
+    write("1_estimators", "print('ü')")
     script = "import sys, pathlib; from replication.batch import notebooks; from replication import paths; "
     script += "paths.ROOT = pathlib.Path(sys.argv[1]); notebooks.execute_in_place(paths.ROOT)"
     ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     run = subprocess.run([sys.executable, "-c", script, tmp_path], env=ascii_only, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert '"ü\\n"' in (tmp_path / "1_umlaut.ipynb").read_text(encoding="utf-8")
+    assert '"ü\\n"' in (tmp_path / "1_estimators.ipynb").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("content", [b"<<<<<<< HEAD\n{}", b'{"cells": [', b"[]", b"\xff", b""])

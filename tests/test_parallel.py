@@ -173,3 +173,33 @@ def test_what_was_printed_before_a_silent_block_is_kept():
     assert subprocess.run(command, env=env, capture_output=True, text=True).stdout == "before\nafter\n"
     without_output = subprocess.run(f"{shlex.join(command)} >&-", shell=True, env=env, capture_output=True, text=True)
     assert without_output.returncode == 0 and not without_output.stderr
+
+
+WORKERS = """
+import time
+from replication.runs.parallel import Job, work_off
+
+def quick(report):
+    pass
+
+def slow(report):
+    while True:
+        report(1, -100.0)
+        time.sleep(0.05)
+
+if __name__ == "__main__":
+    jobs = [Job("quick", quick, ()), Job("slow", slow, ())]
+    work_off(jobs, 2, lambda job, outcome: print(job.name, flush=True))
+"""
+
+
+def test_workers_end_in_silence_when_the_one_that_started_them_is_killed(tmp_path):
+    # One waits for a job, the other tells how far it is. Fails if each prints a traceback of a closed connection.
+    (tmp_path / "workers.py").write_text(WORKERS)
+    command = [sys.executable, str(tmp_path / "workers.py")]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "quick\n"
+    time.sleep(1)  # until the other reports
+    parent.terminate()
+    assert "Traceback" not in parent.stderr.read(), "read until the last worker has ended"
+    parent.wait()

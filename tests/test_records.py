@@ -327,7 +327,6 @@ def test_missing_runs_are_trained_as_if_alone_and_a_failing_one_leaves_the_other
     # One after another in one worker. A cluster trains each in a process of its own: its records must be the same.
     monkeypatch.setattr(paths, "runs", lambda profile: tmp_path / "pool")
     monkeypatch.setattr(parallel.device, "runs_side_by_side", lambda asked=-1: 1)
-    monkeypatch.delenv("REPLICATION_RECORDED_ONLY", raising=False)
     configs, diverging = [tiny.replace(algorithm="wake_sleep"), tiny], tiny.replace(learning_rate=1e30)
     with pytest.raises(ReplicationError, match=r"1 of 3 runs failed(.|\n)*not finite"):
         load_or_train([diverging, *configs], "smoke")

@@ -207,3 +207,15 @@ def test_workers_end_with_the_process_that_started_them(tiny, tmp_path):
     parent.kill()
     parent.wait()
     assert_all_end(tmp_path)
+
+
+def test_a_checkpoint_takes_away_what_a_killed_writer_left(tiny):
+    # Fails if each kill in the middle of a save leaves megabytes, or if another run's file goes.
+    file = checkpoints.path(tiny)
+    left, of_another = (file.with_name(f".{name}.4711.tmp") for name in (file.name, f"other-{file.name}"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for temporary in (left, of_another):
+        temporary.write_bytes(b"half a checkpoint")
+    engine = training.Engine(tiny, training.dataset(tiny.dataset, tiny.preparation))
+    checkpoints.save(tiny, checkpoints.Run(engine.initial_state))
+    assert file.exists() and of_another.exists() and not left.exists()

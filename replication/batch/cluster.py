@@ -14,7 +14,7 @@ SHARED_MINUTES = 15
 
 def gpus(asked: object) -> int:
     """How many GPUs a job that trains asks for; raises ConfigError for anything but 0 and 1: a run uses one."""
-    if asked not in (0, 1, "0", "1"):
+    if str(asked) not in ("0", "1"):
         raise ConfigError(f"GPU={asked} is neither 0 nor 1: a job that trains uses one GPU, or none.")
     return int(str(asked))
 

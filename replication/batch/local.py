@@ -59,7 +59,7 @@ def reproduce(profile: str, reading: str, n_jobs: int) -> None:
     paths.refuse_what_is_in_the_way(profile)
     if no_effect := plans.without_effect(plan):
         print(no_effect)
-    with locked(dependencies.folder(plan)):
+    with locked(paths.out(profile)):  # of every reading: two batches would have twice the workers
         dependencies.note_parameters(plan)
         todo = jobs(plan)
         try:

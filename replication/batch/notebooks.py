@@ -137,7 +137,7 @@ def _execute_alone(file: Path, executed: Path) -> None:
             file, executed, cwd=file.parent, progress_bar=sys.stderr.isatty(), coalesce_streams=True
         )
         _require_pictures(file, executed)
-    except (papermill.PapermillExecutionError, ReplicationError) as error:
+    except (papermill.PapermillExecutionError, ReplicationError, RuntimeError) as error:  # the last: its kernel died
         raise ReplicationError(f"{str(error).strip()}\n{file} is as it was; what failed is {executed}.") from error
 
 
@@ -180,11 +180,13 @@ def _content(notebook: Path) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("[0-9]_*.ipynb"))
+    """The notebooks of the batch that are in a folder; what a user puts beside them is left alone."""
+    files = (folder / f"{name}.ipynb" for name in experiments.EXPERIMENTS_OF_NOTEBOOK)
+    return [file for file in files if file.exists()]
 
 
 def _chosen(folder: Path, only: str | None) -> list[Path]:
-    """All notebooks of a folder or the one that is named.
+    """All notebooks of the batch in a folder, or the one that is named.
 
     Raises ReplicationError where there is none such, RecordError where one is damaged.
     """

@@ -57,7 +57,7 @@ def _write(runs: Sequence[RunConfig], folder: Path, profile: str) -> None:
         (unfinished / runner.PROGRAMS).mkdir(parents=True)
         arrays: dict[str, np.ndarray] = {}
         jobs = []
-        with bar(len(runs), "runs") as progress:
+        with bar(len(runs), "run") as progress:
             for config in runs:
                 jobs.append({"profile": profile, **_job(RunElsewhere(config), unfinished, arrays)})
                 progress.update()
@@ -93,7 +93,7 @@ def collect(folder: Path, records_folder: Path) -> list[Record]:
             continue
         collected += [record] if record else []
     if problems:
-        raise RecordError("\n".join([f"{len(collected)} runs are recorded; these are not:", *problems]))
+        raise RecordError("\n".join([f"Runs recorded: {len(collected)}. These are not:", *problems]))
     if not collected:
         raise RecordError(f"No run in {folder} has come to an evaluation point: start `python3 runner.py` there first.")
     return collected

@@ -14,6 +14,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,10 @@ def main() -> None:
     options.add_argument("--until", type=float, default=float("inf"), help="stop after so many training samples")
     options.add_argument("--platform", default="cuda", help="cuda or cpu")
     options.add_argument("--run", help="a run_id: this one alone, in this process")
+    options.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     chosen = options.parse_args()
+    if chosen.parent:
+        _end_with(chosen.parent)
     jobs = {job["run_id"]: job for job in json.loads((FOLDER / JOBS).read_text(encoding="utf-8"))}
     if chosen.run and chosen.run not in jobs:
         sys.exit(f"There is no run {chosen.run} here. The runs are:\n" + "\n".join(jobs))
@@ -58,7 +62,7 @@ def _train_all(run_ids: list[str]) -> None:
     signals: list[int] = []
     for stop in (signal.SIGINT, signal.SIGTERM):  # the first is ignored otherwise by what a shell starts with &
         signal.signal(stop, lambda number, _: signals.append(number))  # no error in the middle of starting a process
-    command = [sys.executable, __file__, *sys.argv[1:], "--run"]
+    command = [sys.executable, __file__, *sys.argv[1:], "--parent", str(os.getpid()), "--run"]
     processes = {run_id: subprocess.Popen([*command, run_id]) for run_id in run_ids}
     while not signals and any(process.poll() is None for process in processes.values()):
         time.sleep(0.1)
@@ -69,6 +73,17 @@ def _train_all(run_ids: list[str]) -> None:
     failed = [run_id for run_id, process in processes.items() if process.wait()]
     if failed:
         sys.exit(f"Failed, for the reasons above: {', '.join(failed)}. The same command goes on with the others.")
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, killed or not: nobody waits for its work any more."""
+
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 class Device:

@@ -198,9 +198,9 @@ def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[table.groupby(CURVE)["point"].idxmax()].sort_index().reset_index(drop=True)
 
 
-def with_several_seeds(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    """The curves that were run with several seeds, at the last evaluation point that at least two of them have."""
-    several = table[(table["n_seeds"] > 1) & (table["split"] == split)]
+def with_several_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """The curves on test with several seeds, at the last evaluation point that at least two of them have."""
+    several = table[(table["n_seeds"] > 1) & (table["split"] == "test")]
     end = several.loc[several.groupby(CURVE)["point"].idxmax()]
     return for_reading(end[[*PANEL, "algorithm", "samples_evaluated", "ours", "paper", "difference", *OF_SEEDS]])
 

@@ -33,7 +33,7 @@ def latent_use(records: Iterable[Record]) -> pd.DataFrame:
     rows = [
         (record.config.n_latent, record.samples_evaluated, rank, kl)
         for record in sorted(records, key=lambda record: record.config.n_latent)
-        for rank, kl in enumerate(sorted(record.facts["kl_per_dimension"], reverse=True), start=1)
+        for rank, kl in enumerate(sorted(record.kl_per_dimension, reverse=True), start=1)
     ]
     return pd.DataFrame(rows, columns=["n_latent", "samples", "rank", "kl"])
 

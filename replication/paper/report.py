@@ -53,8 +53,8 @@ class Report(NamedTuple):
 def make_all(profile: str = "paper") -> dict[str, Report]:
     """The report of every reading that has records of both figures, by name.
 
-    One with records of less than half of its runs is left out: it only shares them with another. Raises
-    ReplicationError where no reading is left.
+    One with records of less than half of its runs is left out: it only shares them with another; where all are, the
+    first is reported. Raises ReplicationError where that has no records of a figure.
     """
     plans = [make_plan(profile, reading=name) for name in READINGS]
     judged = [plan for plan in plans if _is_recorded(plan)]

@@ -8,7 +8,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, Polygon, Rectangle
 from replication.plots import palette
 
 PATHWISE, SCORE_FUNCTION = palette.ESTIMATORS["sgvb_b"], palette.ESTIMATORS["score_function"]
-RADIUS = 0.3
+RADIUS, CLEAR = 0.3, 0.38  # of a node, and from its centre to the end of an arrow
 
 
 def graphical_model() -> Figure:
@@ -132,10 +132,10 @@ def _node(axes: Axes, x: float, y: float, name: str, *, random: bool = False, gi
     return x, y
 
 
-def _between(start: tuple[float, float], end: tuple[float, float], gap: float = 0.38) -> tuple:
+def _between(start: tuple[float, float], end: tuple[float, float]) -> tuple:
     """The ends of an arrow between the centres of two nodes, clear of both."""
     (x0, y0), (x1, y1) = start, end
-    share = gap / ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
+    share = CLEAR / ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
     return (x0 + share * (x1 - x0), y0 + share * (y1 - y0)), (x1 - share * (x1 - x0), y1 - share * (y1 - y0))
 
 

@@ -1,4 +1,4 @@
-"""What the paper's own drawings give away, drawn: DataFrames in, matplotlib figures out; nothing is computed here."""
+"""What the paper's own drawings give away, drawn: DataFrames in, matplotlib figures out; only means are taken here."""
 
 from collections.abc import Mapping
 

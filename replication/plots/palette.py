@@ -20,15 +20,16 @@ ESTIMATORS = {
 }
 MARKERS = {"sgvb_b": "o", "sgvb_a": "s", "score_function": "^", "score_function_baseline": "D"}
 NEUTRAL = "0.35"  # what belongs to no algorithm: baselines, data, the decoder
+WHITE = 0.55  # the share of white in a pale colour
 POINTER = "#D81B60"  # where the reader of the explorer is
 # The colour map of ours minus the paper's: brown below, teal above; its darkest ends look alike without red or green.
 DIFFERENCES = LinearSegmentedColormap.from_list("differences", colormaps["BrBG"](np.linspace(0.1, 0.9, 256)))
 LABELS = "petroff10"  # matplotlib's colours for ten classes
 
 
-def pale(colour: str, share: float = 0.55) -> Colour:
-    """The colour mixed with so much white: the paper's curve beside ours."""
-    red, green, blue = (share + (1 - share) * part for part in to_rgb(colour))
+def pale(colour: str) -> Colour:
+    """The colour mixed with white: the paper's curve beside ours."""
+    red, green, blue = (WHITE + (1 - WHITE) * part for part in to_rgb(colour))
     return red, green, blue
 
 

@@ -82,6 +82,8 @@ def save(config: RunConfig, run: Run) -> None:
             np.savez(stream, progress=progress, **leaves)
 
     write_atomically(path(config), write)
+    for left in path(config).parent.glob(f".{path(config).name}.*.tmp"):  # by a writer that was killed
+        left.unlink()
 
 
 def load(config: RunConfig, like: State) -> Run | None:

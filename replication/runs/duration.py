@@ -53,7 +53,7 @@ def _speeds(config: RunConfig, folder: Path) -> list[float]:
     """Training samples per second of every recorded run like this one that no GPU trained."""
     name = f"{config.dataset}-{config.algorithm}-".replace("_", "-")
     speeds = []
-    for file in folder.glob(f"{name}*/config.json"):
+    for file in folder.glob(f"{name}*/{records.INDEX}"):
         try:
             stored = json.loads(file.read_text(encoding="utf-8"))
             other = RunConfig(**{**LEFT_OUT_OF_NAMES, **stored["config"]})

@@ -242,8 +242,11 @@ def _work(connection: Connection) -> None:
     end_with(parent.pid)
     print_as_utf8()
     while True:
-        job = connection.recv()
-        connection.send(_do(job, lambda samples, bound: connection.send(Report(samples, bound))))
+        try:
+            job = connection.recv()
+            connection.send(_do(job, lambda samples, bound: connection.send(Report(samples, bound))))
+        except (EOFError, OSError):  # nobody is there any more
+            return
 
 
 def _do(job: Job, report: Callable[[int, float], None]) -> Done | Failure:
