@@ -202,7 +202,7 @@ def with_several_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """The curves on test with several seeds, at the last evaluation point that at least two of them have."""
     several = table[(table["n_seeds"] > 1) & (table["split"] == "test")]
     end = several.loc[several.groupby(CURVE)["point"].idxmax()]
-    return for_reading(end[[*PANEL, "algorithm", "samples_evaluated", "ours", "paper", "difference", *OF_SEEDS]])
+    return for_reading(end[[*PANEL, "algorithm", "samples_evaluated", "paper", "difference", *OF_SEEDS]])
 
 
 def for_reading(table: pd.DataFrame) -> pd.DataFrame:
