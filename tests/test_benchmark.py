@@ -167,7 +167,7 @@ def test_failing_contender_is_an_error_with_its_output(inputs):
 
 
 def test_unknown_part_is_an_error_that_names_the_parts():
-    with pytest.raises(ReplicationError, match=r"no part speed.*peers"):
+    with pytest.raises(ReplicationError, match=r"no part 'speed'.*peers"):
         benchmark.run(["speed"], 1, 0.1)
 
 
