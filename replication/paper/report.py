@@ -369,7 +369,7 @@ def _cell(row: pd.Series) -> str:
 
 
 def _provenance(reports: Sequence[Report]) -> str:
-    """That no value is a mean over seeds, which are of an older estimator, and on which machines they were trained."""
+    """That no value is a mean over seeds, what an older estimator gave, and on which machines the runs were trained."""
     machines = sorted({machine for report in reports for machine in report.machines})
     older = "".join(
         f" In figure 3, {parallel.counted(report.n_without_search, 'run')} of `{report.reading.name}` ha"

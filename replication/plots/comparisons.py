@@ -126,9 +126,9 @@ def _bars(axes: Axes, rates: pd.DataFrame, colour: str) -> None:
     ]
     axes.set_yticks(range(len(rates)), labels)
     remarks = np.select([rates["is_closest"], ~is_complete], ["  chosen", "  on fewer"], "")
-    for i, (distance, is_closest) in enumerate(zip(rates["distance"], rates["is_closest"], strict=True)):
-        text = f"{distance:.2f}{remarks[i]}"
-        axes.text(min(distance, LONGEST_BAR) + 0.05, i, text, va="center", fontsize="small",
+    bars = zip(rates["distance"], rates["is_closest"], remarks, strict=True)
+    for i, (distance, is_closest, remark) in enumerate(bars):
+        axes.text(min(distance, LONGEST_BAR) + 0.05, i, f"{distance:.2f}{remark}", va="center", fontsize="small",
                   fontweight="bold" if is_closest else "normal")  # fmt: skip
     axes.set_xlim(0, LONGEST_BAR + 2)
 

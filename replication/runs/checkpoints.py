@@ -81,8 +81,9 @@ def save(config: RunConfig, run: Run) -> None:
         with file.open("wb") as stream:
             np.savez(stream, progress=progress, **leaves)
 
-    write_atomically(path(config), write)
-    for left in path(config).parent.glob(f".{path(config).name}.*.tmp"):  # by a writer that was killed
+    target = path(config)
+    write_atomically(target, write)
+    for left in target.parent.glob(f".{target.name}.*.tmp"):  # by a writer that was killed
         left.unlink()
 
 
